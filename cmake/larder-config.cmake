@@ -1,0 +1,8 @@
+include(CMakeFindDependencyMacro)
+find_dependency(Threads)
+include(${CMAKE_CURRENT_LIST_DIR}/larder-hiredis.cmake)
+if(larder_NOT_FOUND_MESSAGE)
+  set(larder_FOUND FALSE)
+else()
+  include(${CMAKE_CURRENT_LIST_DIR}/larder-targets.cmake)
+endif()

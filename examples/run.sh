@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# The quickstart: run.sh on a private Redis, run.sh redis://… or unix://… on yours, run.sh memory on none.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. tests/setup.sh
+
+tools=(compiler cmake ninja hiredis)
+(($#)) || tools+=(redis)
+need "${tools[@]}"
+build examples quickstart
+if (($#)); then exec build/examples/examples/quickstart "$@"; fi
+
+dir=$PWD/build/redis
+if ((${#dir} > 90)); then dir=$(mktemp -d); fi
+trap 'tests/redis_server.sh stop "$dir"' EXIT
+tests/redis_server.sh start "$dir"
+build/examples/examples/quickstart "unix://$dir/redis.sock"
+
+echo
+echo "What Redis holds now:"
+cli=$(command -v redis-cli || command -v valkey-cli)
+"$cli" -s "$dir/redis.sock" --scan | sort | while read -r key; do
+  echo "  $key = $("$cli" -s "$dir/redis.sock" get "$key") ($("$cli" -s "$dir/redis.sock" pttl "$key") ms to live)"
+done

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <ratio>
+#include <type_traits>
+
+namespace larder {
+
+namespace detail {
+
+// Rounds up to To, and to the nearest end of its range where the value lies outside; NaN counts as the smallest.
+template <class To, class Rep, class Period>
+To ceil_saturated(std::chrono::duration<Rep, Period> duration) {
+  using Ratio = std::ratio_divide<Period, typename To::period>;
+  using Limits = std::numeric_limits<typename To::rep>;
+  const auto estimate = static_cast<long double>(duration.count()) * Ratio::num / Ratio::den;
+  if (!(estimate > static_cast<long double>((Limits::min)()))) return (To::min)();
+  if (estimate >= static_cast<long double>((Limits::max)())) return (To::max)();
+  if constexpr (std::is_integral_v<Rep> && (Ratio::num == 1 || Ratio::den == 1)) {
+    return std::chrono::ceil<To>(duration);
+  } else {
+    return To(static_cast<typename To::rep>(std::ceil(estimate)));
+  }
+}
+
+}  // namespace detail
+
+/// When an entry expires: never, after a duration, or at a point in time. Converts implicitly from what says so, so
+/// that callers write `60` (seconds), `500ms`, `system_clock::now() + 1h`, or nothing. A `double`, a `bool` and a
+/// `steady_clock::time_point` do not compile. What is longer than the cache can count is as long as it can count.
+class Expiry {
+ public:
+  /// Never.
+  Expiry() noexcept = default;
+  /// Never.
+  Expiry(std::nullopt_t) noexcept {}
+
+  /// After so many seconds, from the moment of the call it is given to; zero or less: already expired.
+  template <class Integer, std::enable_if_t<std::is_integral_v<Integer> && !std::is_same_v<Integer, bool>, int> = 0>
+  Expiry(Integer seconds) noexcept : Expiry(std::chrono::duration<Integer>(seconds)) {}
+
+  /// After a duration, rounded up to a millisecond, from the moment of the call it is given to; zero or less (or not a
+  /// number): already expired.
+  template <class Rep, class Period>
+  Expiry(std::chrono::duration<Rep, Period> duration) noexcept
+      : kind_(Kind::after), after_(detail::ceil_saturated<std::chrono::milliseconds>(duration)) {}
+
+  /// At a point in time by this machine's clock; now or earlier: already expired.
+  template <class Duration>
+  Expiry(std::chrono::time_point<std::chrono::system_clock, Duration> deadline) noexcept
+      : kind_(Kind::at),
+        at_(detail::ceil_saturated<std::chrono::system_clock::duration>(deadline.time_since_epoch())) {}
+
+  /// The time left, rounded up to a millisecond: none if it never expires, zero if it has expired.
+  std::optional<std::chrono::milliseconds> time_left() const noexcept {
+    using std::chrono::milliseconds;
+    switch (kind_) {
+      case Kind::after:
+        return after_ > milliseconds::zero() ? after_ : milliseconds::zero();
+      case Kind::at: {
+        const std::chrono::system_clock::time_point deadline(at_);
+        const auto now = std::chrono::system_clock::now();
+        return deadline > now ? std::chrono::ceil<milliseconds>(deadline - now) : milliseconds::zero();
+      }
+      case Kind::never:
+        break;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  enum class Kind : unsigned char { never, after, at };
+
+  Kind kind_ = Kind::never;
+  std::chrono::milliseconds after_{};
+  std::chrono::system_clock::duration at_{};  // since the clock's epoch
+};
+
+}  // namespace larder

@@ -1,0 +1,93 @@
+#pragma once
+
+#include <hiredis/hiredis.h>
+
+#include <atomic>
+#include <cstddef>
+#include <memory>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "../error.hpp"
+#include "client.hpp"
+#include "command.hpp"
+#include "connection.hpp"
+#include "options.hpp"
+#include "reply.hpp"
+#include "socket.hpp"
+#include "switchboard.hpp"
+
+namespace larder::redis {
+
+/// Shares a few connections among any number of threads: none waits for a free one. A call that finds all of them busy
+/// joins the next batch, which is sent in one write. There is no background thread.
+///
+/// A call ends within command_timeout, or within connect_timeout + command_timeout if it has to connect, whatever the
+/// server and the network do; looking up a host name takes the time that the system's resolver takes. When a connection
+/// breaks, commands that may be repeated are tried once more on another one; the message of the error says where the
+/// outcome is unknown. While the server cannot be reached, calls fail at once between attempts to connect, at
+/// intervals that grow from about 50 ms to 1 s.
+///
+/// Thread-safe. After fork() the child opens connections of its own. No call may be under way when it is destroyed.
+class Pool : public Client {
+ public:
+  /// Connects when there is something to do. Throws InvalidArgument if an option cannot be used.
+  explicit Pool(Options options) : options_(std::move(options)), borrowed_(nullptr) {
+    options_.check();
+    board_ = new detail::Switchboard(options_, borrowed_);
+  }
+
+  /// Uses a connected, blocking context, which stays the caller's and must outlive the pool, and which nothing else
+  /// uses during a call. The time allowed for a command is the receive timeout of its socket (redisSetTimeout()), else
+  /// the default. Throws InvalidArgument if it cannot be used.
+  explicit Pool(redisContext* borrowed) : borrowed_(borrowed) {
+    Connection::check(borrowed);
+    const auto timeout = detail::receive_timeout(borrowed->fd);
+    if (timeout.count() != 0) options_.command_timeout = timeout;
+    board_ = new detail::Switchboard(options_, borrowed_);
+  }
+
+  ~Pool() override {
+    const detail::Switchboard* board = board_.load();
+    if (board->process == detail::process_id()) delete board;
+  }
+
+  Reply run(const Command& command) override {
+    Reply reply;
+    perform(&command, 1, &reply);
+    return reply;
+  }
+
+  std::vector<Reply> run(const std::vector<Command>& commands) override {
+    std::vector<Reply> replies(commands.size());
+    if (!commands.empty()) perform(commands.data(), commands.size(), replies.data());
+    return replies;
+  }
+
+ private:
+  void perform(const Command* commands, std::size_t count, Reply* replies) {
+    detail::Call call(commands, count, replies, options_);
+    board().perform(call);
+    if (call.failure) call.failure.raise(call.sent && !call.is_repeatable() ? unknown_outcome : "");
+  }
+
+  // That of this process. A forked child cannot use its parent's, nor even free it: another thread may have been at
+  // work on it.
+  detail::Switchboard& board() {
+    detail::Switchboard* board = board_.load(std::memory_order_acquire);
+    if (board->process == detail::process_id()) return *board;
+    if (borrowed_) throw ConnectionError("redisContext: belongs to the parent process; connect anew after fork()");
+    auto fresh = std::make_unique<detail::Switchboard>(options_, nullptr);
+    if (board_.compare_exchange_strong(board, fresh.get())) return *fresh.release();
+    return *board;
+  }
+
+  static constexpr std::string_view unknown_outcome = "; the outcome is unknown: the command may have been carried out";
+
+  Options options_;
+  redisContext* const borrowed_;
+  std::atomic<detail::Switchboard*> board_;
+};
+
+}  // namespace larder::redis

@@ -1,0 +1,257 @@
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base_cache.hpp"
+#include "redis/client.hpp"
+#include "redis/pool.hpp"
+
+namespace larder {
+
+/// A cache in Redis or Valkey: exactly the given bytes under prefix + key, so that any other client reads them.
+///
+/// All calls are thread-safe. Beside InvalidArgument they throw ConnectionError (TimeoutError, ProtocolError) when the
+/// server cannot be asked, and ServerError when it refuses; the cache can be used on. Commands: GET, SET, MGET, DEL,
+/// EXISTS, PEXPIRE, PERSIST, SCAN.
+class RedisCache : public BaseCache {
+ public:
+  /// Uses a connected, blocking context, which stays the caller's and must outlive the cache. Nothing else may use it
+  /// during a call. A call that fails halfway, or finds something left half done, marks it with an error, so that
+  /// nobody reads another's reply from it; redisReconnect() makes it usable again. Throws InvalidArgument if it cannot
+  /// be used.
+  explicit RedisCache(redisContext* connection, std::string prefix = {})
+      : RedisCache(std::make_shared<redis::Pool>(connection), std::move(prefix)) {}
+
+  /// Uses connections of its own to the server that the URL names (see redis::Options::from_url), opened when they are
+  /// needed.
+  explicit RedisCache(std::string_view url, std::string prefix = {})
+      : RedisCache(std::make_shared<redis::Pool>(redis::Options::from_url(url)), std::move(prefix)) {}
+
+  /// Uses a client, which may be shared.
+  explicit RedisCache(std::shared_ptr<redis::Client> client, std::string prefix = {})
+      : client_(std::move(client)), prefix_(std::move(prefix)) {
+    if (!client_) throw InvalidArgument("RedisCache: the client is null");
+    check_key({});
+  }
+
+ private:
+  using Client = redis::Client;
+  using Command = redis::Command;
+  using Reply = redis::Reply;
+  using Kind = redis::Reply::Kind;
+  using Keys = std::vector<std::string_view>;
+  using Values = std::vector<std::optional<std::string>>;
+  using Refusals = std::vector<BatchError::Refusal>;
+
+  // Redis adds the time of day to an expiry and refuses a sum over 2^63 ms: this leaves room for clocks until the year
+  // 2500.
+  static constexpr std::int64_t max_ttl = INT64_MAX - (std::int64_t{1} << 44);
+  static constexpr std::size_t keys_per_command = 128;  // bounds how long one command keeps the server from others
+  static constexpr std::int64_t keys_per_scan = 1000;   // keys looked at by one SCAN
+
+  std::optional<std::string> do_get(std::string_view key) override {
+    return client_->run(key_command("GET", key, Kind::string)).take_string();
+  }
+
+  void do_set(std::string_view key, std::string_view value, Ttl ttl) override {
+    if (!client_->run(set_command(key, value, ttl)).take_status()) throw_unexpected();
+  }
+
+  bool do_add(std::string_view key, std::string_view value, Ttl ttl) override {
+    return client_->run(set_command(key, value, ttl, true)).take_status();
+  }
+
+  bool do_touch(std::string_view key, Ttl ttl) override {
+    if (ttl) {
+      Command command("PEXPIRE", 2, Kind::integer);
+      return client_->run(add_key(command, key).argument(milliseconds(*ttl))).take_integer() != 0;
+    }
+    std::vector<Command> commands;  // PERSIST does not tell a key without expiry from no key
+    commands.push_back(key_command("EXISTS", key, Kind::integer));
+    commands.push_back(key_command("PERSIST", key, Kind::integer));
+    auto replies = run_all(*client_, commands);
+    const bool existed = replies[0].take_integer() != 0;
+    const bool persists = replies[1].take_integer() != 0;
+    return existed || persists;
+  }
+
+  bool do_contains(std::string_view key) override {
+    return client_->run(key_command("EXISTS", key, Kind::integer)).take_integer() != 0;
+  }
+
+  bool do_erase(std::string_view key) override {
+    return client_->run(key_command("DEL", key, Kind::integer)).take_integer() != 0;
+  }
+
+  void do_get_many(const Keys& keys, Values& values) override {
+    run_on_keys("MGET", Kind::array, keys, [&](Reply& reply, std::size_t count) {
+      auto elements = reply.take_array();
+      if (elements.size() != count) throw_unexpected();
+      for (Reply& element : elements) values.push_back(element.take_string());
+    });
+  }
+
+  void do_set_many(const std::vector<Item>& items, Ttl ttl) override {
+    std::vector<Command> commands;
+    commands.reserve(items.size());
+    for (const auto& [key, value] : items) commands.push_back(set_command(key, value, ttl));
+    auto replies = run_all(*client_, commands);
+    Refusals refusals;
+    for (std::size_t i = 0; i < replies.size(); ++i) {
+      if (!refused(replies[i], i, refusals) && !replies[i].take_status()) throw_unexpected();
+    }
+    throw_if_any(std::move(refusals), items.size());
+  }
+
+  std::size_t do_erase_many(const Keys& keys) override {
+    std::size_t erased = 0;
+    run_on_keys("DEL", Kind::integer, keys,
+                [&](Reply& reply, std::size_t) { erased += static_cast<std::size_t>(reply.take_integer()); });
+    return erased;
+  }
+
+  // The keys of a page are deleted while the next page is read. SCAN may show a key twice, and DEL does not mind.
+  void do_clear() override {
+    const std::string pattern = escaped(prefix_) + '*';
+    for (Client* node : client_->primaries()) {
+      std::string cursor = "0";
+      std::vector<std::string> page;
+      do {
+        std::vector<Command> commands;
+        commands.emplace_back("SCAN", 5, Kind::array).argument(cursor).argument("MATCH").argument(pattern);
+        commands.back().argument("COUNT").argument(keys_per_scan);
+        if (!page.empty()) commands.push_back(del_command(page));
+        auto replies = run_all(*node, commands);
+        if (replies.size() > 1) replies[1].take_integer();
+        page = take_page(replies[0], cursor);
+      } while (cursor != "0");
+      if (!page.empty()) node->run(del_command(page)).take_integer();
+    }
+  }
+
+  Command& add_key(Command& command, std::string_view key) const {
+    check_key(key);
+    return command.key(prefix_, key);
+  }
+
+  Command key_command(std::string_view name, std::string_view key, Kind answer) const {
+    Command command(name, 1, answer);
+    add_key(command, key);
+    return command;
+  }
+
+  Command set_command(std::string_view key, std::string_view value, Ttl ttl, bool only_if_absent = false) const {
+    Command command("SET", 2U + (ttl ? 2U : 0U) + (only_if_absent ? 1U : 0U), Kind::status);
+    add_key(command, key).value(value);
+    if (ttl) command.argument("PX").argument(milliseconds(*ttl));
+    if (only_if_absent) command.argument("NX").once();
+    return command;
+  }
+
+  static Command del_command(const std::vector<std::string>& keys) {
+    Command command("DEL", keys.size(), Kind::integer);
+    for (const auto& key : keys) command.key({}, key);
+    return command;
+  }
+
+  // Reads the keys and the next cursor that SCAN answers with. What does not begin with the prefix is not ours to
+  // delete, whatever the server thinks of the pattern.
+  std::vector<std::string> take_page(Reply& reply, std::string& cursor) const {
+    auto parts = reply.take_array();
+    if (parts.size() != 2) throw_unexpected();
+    auto next = parts[0].take_string();
+    if (!next) throw_unexpected();
+    cursor = std::move(*next);
+    std::vector<std::string> keys;
+    for (Reply& element : parts[1].take_array()) {
+      auto key = element.take_string();
+      if (key && key->compare(0, prefix_.size(), prefix_) == 0) keys.push_back(std::move(*key));
+    }
+    return keys;
+  }
+
+  // Runs a command that takes any number of keys on all of them, and gives each reply to take(reply, number of keys).
+  // One key that the user may not touch fails a whole command: its keys are then tried one by one.
+  template <class Take>
+  void run_on_keys(std::string_view name, Kind answer, const Keys& keys, Take take) {
+    const auto run = [&](std::size_t begin, std::size_t end, std::size_t step) {
+      std::vector<Command> commands;
+      commands.reserve((end - begin) / step + 1);
+      for (std::size_t i = begin; i < end; i += step) {
+        const std::size_t count = (std::min)(step, end - i);
+        Command& command = commands.emplace_back(name, count, answer);
+        for (std::size_t key = i; key < i + count; ++key) add_key(command, keys[key]);
+      }
+      return run_all(*client_, commands);
+    };
+    Refusals refusals;
+    auto replies = run(0, keys.size(), keys_per_command);
+    for (std::size_t i = 0; i < replies.size(); ++i) {
+      const std::size_t begin = i * keys_per_command;
+      const std::size_t end = (std::min)(begin + keys_per_command, keys.size());
+      if (replies[i].failure().substr(0, 6) != "NOPERM") {
+        for (std::size_t key = begin; key < end && refused(replies[i], key, refusals);) ++key;
+        if (replies[i].failure().empty()) take(replies[i], end - begin);
+        continue;
+      }
+      auto singles = run(begin, end, 1);
+      for (std::size_t key = begin; key < end; ++key) {
+        if (!refused(singles[key - begin], key, refusals)) take(singles[key - begin], 1);
+      }
+    }
+    throw_if_any(std::move(refusals), keys.size());
+  }
+
+  static std::vector<Reply> run_all(Client& client, const std::vector<Command>& commands) {
+    auto replies = client.run(commands);
+    if (replies.size() != commands.size()) throw_unexpected();
+    return replies;
+  }
+
+  static bool refused(const Reply& reply, std::size_t index, Refusals& refusals) {
+    if (reply.failure().empty()) return false;
+    refusals.push_back({index, std::string(reply.failure())});
+    return true;
+  }
+
+  static void throw_if_any(Refusals refusals, std::size_t sent) {
+    if (!refusals.empty()) throw BatchError(std::move(refusals), sent);
+  }
+
+  [[noreturn]] static void throw_unexpected() { throw ProtocolError("the server's answer does not fit the command"); }
+
+  void check_key(std::string_view key) const {
+    if (prefix_.size() + key.size() > max_length) {
+      throw InvalidArgument("a prefix and key of " + std::to_string(prefix_.size() + key.size()) +
+                            " bytes is over the limit of 512 MiB");
+    }
+  }
+
+  static std::int64_t milliseconds(std::chrono::milliseconds ttl) {
+    return (std::min)(std::int64_t{ttl.count()}, max_ttl);
+  }
+
+  // As a pattern for MATCH that is matched by these bytes alone.
+  static std::string escaped(std::string_view text) {
+    std::string pattern;
+    for (const char c : text) {
+      if (c == '\\' || c == '*' || c == '?' || c == '[' || c == ']') pattern += '\\';
+      pattern += c;
+    }
+    return pattern;
+  }
+
+  const std::shared_ptr<Client> client_;
+  const std::string prefix_;
+};
+
+}  // namespace larder

@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# run.sh [COMPILER...]: as C++17, 20 and 23 every header alone, and a program of two translation units that uses all that
+# is public. Without names: each g++ and clang++ there is, the newest Clang that apt-get offers, and that with libc++.
+# For cross compilers: CPPFLAGS, LDLIBS, RUN, which runs a program, and URL, the Redis that it uses.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. tests/setup.sh
+
+dir=$(mktemp -d)
+trap 'tests/redis_server.sh stop "$dir/redis"; rm -rf "$dir"' EXIT
+
+if (($# == 0)); then
+  need compiler clang hiredis
+  if has_program apt-cache; then
+    newest=$(apt-cache search --names-only '^clang-[0-9]+$' | grep -o '^clang-[0-9]*' | sort -V | tail -n 1)
+    newest=${newest#clang-}
+    packages+="clang++-$newest clang-$newest"$'\n'"libc++ libc++-$newest-dev"$'\n'
+    need "clang++-$newest"
+    echo '#include <version>' >"$dir/libc++.cpp"
+    "clang++-$newest" -stdlib=libc++ -fsyntax-only "$dir/libc++.cpp" 2>/dev/null || need libc++
+    set -- "clang++-$newest -stdlib=libc++"
+    LDLIBS=${LDLIBS:--static-libstdc++ -lhiredis -pthread}  # Debian 12 has a shared libc++ older than the headers
+  fi
+  # One name for each compiler: g++-12 is g++ too.
+  while read -r _ name; do set -- "$@" "$name"; done < <(
+    for name in $(compgen -c | grep -xE '(g|clang)\+\+(-[0-9]+)?' | sort -r); do
+      echo "$(readlink -f "$(command -v "$name")") $name"
+    done | sort -u -k 1,1)
+fi
+
+(cd include && find larder -name '*.hpp') | sort | sed 's/.*/#include <&>/' >"$dir/all_headers.hpp"
+grep -rhoE '^#include <[a-z0-9_/]+(\.h)?>' include tests/compilers/*.cpp tests/compilers/calls.hpp | sort -u |
+  sed -E 's/#include (<.*>)/#if __has_include(\1)\n&\n#endif/' >"$dir/standard_headers.hpp"
+
+need redis
+[[ ${URL:-} ]] || tests/redis_server.sh start "$dir/redis"
+export URL=${URL:-unix://$dir/redis/redis.sock}
+export dir CPPFLAGS=${CPPFLAGS:-} LDLIBS=${LDLIBS:--lhiredis -pthread} RUN=${RUN:-}
+
+# standard NUMBER COMPILER...: a line for each check.
+# shellcheck disable=SC2086,SC2206,SC2317 # flags are several words; the functions are called by check
+standard() {
+  local name="${*:2}, C++$1" out=$dir/$BASHPID
+  local compile=("${@:2}" "-std=c++$1" -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast
+    -Werror -I include -I "$dir" $CPPFLAGS)
+
+  check() {
+    if "${@:2}" >"$out.log" 2>&1; then echo "ok      $name: $1"; else echo "FAILED  $name: $1" && head -n 20 "$out.log"; fi
+  }
+  each_header() {
+    while read -r include; do
+      echo "$include" >"$out.cpp"
+      "${compile[@]}" -fsyntax-only "$out.cpp" || return
+    done <"$dir/all_headers.hpp"
+  }
+  program() { "${compile[@]}" "$@" tests/compilers/*.cpp -o "$out.exe" $LDLIBS && $RUN "$out.exe" "$URL" "$BASHPID:"; }
+  macros() { "${compile[@]}" -fsyntax-only -include tests/compilers/windows_macros.hpp tests/compilers/*.cpp; }
+
+  check "each header alone" each_header
+  check "a program of everything" program
+  check "that with -fno-rtti" program -fno-rtti
+  check "that with the macros of <windows.h>" macros
+}
+export -f standard
+
+for compiler; do printf "%s $compiler\n" 17 20 2b; done | xargs -P 2 -L 1 bash -c 'standard "$@"' bash | tee "$dir/results"
+passed=$(grep -c '^ok ' "$dir/results") || true
+failed=$(grep -c '^FAILED ' "$dir/results") || true
+echo "$passed passed, $failed failed"
+((failed == 0 && passed == 12 * $#))

@@ -1,0 +1,255 @@
+#!/usr/bin/env bash
+# Projects that use larder, each from nothing and with the README's own lines. Arguments choose among the legs.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. tests/setup.sh
+. tests/packaging/check.sh
+
+legs=(fetch_content add_subdirectory find_package pkg_config compiler moved_prefix requested_version any_architecture
+  unreadable_version hiredis_of_debian_12 hiredis_of_debian_13 hiredis_with_cmake_files hiredis_with_nothing hiredis_target
+  hiredis_missing hiredis_without_library hiredis_too_old)
+
+need git compiler cmake ninja make hiredis pkg-config
+
+root=$PWD
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+version=$(larder_version)
+unset CMAKE_PREFIX_PATH PKG_CONFIG_PATH
+export CMAKE_GENERATOR=Ninja
+export CXXFLAGS="-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast -Werror"
+
+# What is here, with the tag of its version, stands in for the public repository.
+publish() {
+  mkdir "$dir/larder"
+  cp -R CMakeLists.txt cmake docs examples include tests "$dir/larder"
+  cd "$dir/larder"
+  git init -q
+  git add .
+  git -c user.name=larder -c user.email=larder@localhost commit -qm larder
+  git tag "v$version"
+}
+(publish)
+export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=url.$dir/larder.insteadOf
+export GIT_CONFIG_VALUE_0=https://github.com/larder-cpp/larder.git
+
+from_readme() { (cd "$root" && readme "$@"); }
+
+follow() {
+  local commands
+  commands=$(from_readme "$1")
+  eval "$commands"
+}
+
+# A project here, which has the lines on standard input after its first ones.
+project() {
+  { printf 'cmake_minimum_required(VERSION 3.21)\nproject(app CXX)\nadd_executable(app app.cpp)\n' && cat; } >CMakeLists.txt
+}
+
+configure() { cmake -S . -B build "$@"; }
+
+says() { grep -x "larder $version with hiredis ${1:-.*}"; }
+
+build_and_run() {
+  configure
+  cmake --build build
+  build/app | says
+}
+
+nothing_else_is_built_or_installed() {
+  [[ $(find build -name '*.o') == build/CMakeFiles/app.dir/app.cpp.o ]]
+  cmake --install build --prefix prefix
+  [[ ! -e prefix ]]
+}
+
+# refuses WORDS CONFIGURE_ARGUMENT...: there has to be one error, with these words in it.
+refuses() {
+  local words=$1 output
+  shift
+  rm -rf build
+  if output=$(configure "$@" 2>&1); then echo "$output" && return 1; fi
+  if [[ $(grep -c "CMake Error" <<<"$output") != 1 ]]; then echo "$output" && return 1; fi
+  tr -s ' \n' ' ' <<<"$output" | grep -F "$words" || { echo "$output" && return 1; }
+}
+
+fetch_content() {
+  from_readme FetchContent cmake | project
+  build_and_run
+  nothing_else_is_built_or_installed
+}
+
+add_subdirectory() {
+  follow add_subdirectory
+  from_readme add_subdirectory cmake | project
+  build_and_run
+  nothing_else_is_built_or_installed
+}
+
+find_package() {
+  follow find_package
+  from_readme find_package cmake | project
+  build_and_run
+}
+
+pkg_config() {
+  follow find_package
+  from_readme pkg-config make >Makefile
+  make
+  ./app | says
+}
+
+compiler() {
+  follow add_subdirectory
+  follow "The compiler alone"
+  ./a.out | says
+}
+
+moved_prefix() {
+  follow find_package
+  mv .local moved
+  rm -rf larder
+  export CMAKE_PREFIX_PATH=$PWD/moved PKG_CONFIG_PATH=$PWD/moved/share/pkgconfig
+  from_readme find_package cmake | project
+  build_and_run
+  from_readme pkg-config make >Makefile
+  make
+  ./app | says
+}
+
+requested_version() {
+  follow find_package
+  for good in 0.1 0.1.0; do
+    project <<<"find_package(larder $good CONFIG REQUIRED)"
+    configure
+  done
+  for bad in 0.0 0.1.1 0.2 1.0; do
+    project <<<"find_package(larder $bad CONFIG REQUIRED)"
+    refuses "compatible with requested version \"$bad\""
+  done
+}
+
+any_architecture() {
+  follow find_package
+  cat >CMakeLists.txt <<END
+cmake_minimum_required(VERSION 3.21)
+project(app C)
+math(EXPR CMAKE_SIZEOF_VOID_P "12 - \${CMAKE_SIZEOF_VOID_P}") # 4 or 8, whichever it is not
+$(from_readme find_package cmake | grep '^find_package')
+END
+  configure
+}
+
+unreadable_version() {
+  follow add_subdirectory
+  project <<<"add_subdirectory(larder)"
+  sed '/MINOR/d' "$root/include/larder/version.hpp" >larder/include/larder/version.hpp
+  refuses 'should say a version of three numbers, and says "0.0"'
+  rm larder/include/larder/version.hpp
+  refused "cannot be read" configure
+}
+
+# in_both_ways COMMAND...: in a project that has larder as a subdirectory, and in one that has it installed. Both call
+# hiredis themselves, too.
+in_both_ways() {
+  [[ -d .local ]] || follow find_package
+  for way in add_subdirectory find_package; do
+    {
+      if [[ -e first_lines ]]; then cat first_lines; fi
+      from_readme $way cmake
+      echo "target_link_libraries(app PRIVATE hiredis::hiredis)"
+    } | project
+    rm -rf build
+    "$@"
+  done
+}
+
+debian_13() {
+  [[ -d $dir/debian_13 ]] || "$root/tests/hiredis.sh" trixie "$dir/debian_13"
+  cp -R "$dir/debian_13" hiredis
+}
+
+links() {
+  local hiredis=$1
+  shift
+  configure "$@"
+  cmake --build build
+  build/app | says "$hiredis"
+  ldd build/app | grep -F "$PWD/hiredis/lib"
+}
+
+hiredis_of_debian_12() {
+  "$root/tests/hiredis.sh" bookworm hiredis
+  in_both_ways links 0.14.1 -D CMAKE_PREFIX_PATH="$PWD/hiredis"
+}
+
+hiredis_of_debian_13() {
+  debian_13
+  in_both_ways links 1.2.0 -D CMAKE_PREFIX_PATH="$PWD/hiredis"
+}
+
+hiredis_with_cmake_files() {
+  "$root/tests/hiredis.sh" trixie source source
+  cmake -S source -B source/build --install-prefix "$PWD/hiredis" -D DISABLE_TESTS=ON -D CMAKE_POLICY_VERSION_MINIMUM=3.5
+  cmake --build source/build --target install
+  in_both_ways links 1.2.0 -D CMAKE_PREFIX_PATH="$PWD/hiredis"
+  grep -F "hiredis_DIR:PATH=$PWD/hiredis" build/CMakeCache.txt
+}
+
+hiredis_with_nothing() {
+  debian_13
+  rm -r hiredis/lib/*/{cmake,pkgconfig} hiredis/share
+  in_both_ways links 1.2.0 -D CMAKE_PREFIX_PATH="$PWD/hiredis"
+}
+
+# As conan's: all that the target has depends on the configuration.
+hiredis_target() {
+  debian_13
+  cat >first_lines <<END
+add_library(hiredis::hiredis INTERFACE IMPORTED)
+target_include_directories(hiredis::hiredis INTERFACE $<$<CONFIG:Release>:$PWD/hiredis/include>)
+target_link_libraries(hiredis::hiredis INTERFACE $<$<CONFIG:Release>:$(echo "$PWD"/hiredis/lib/*/libhiredis.so)>)
+END
+  in_both_ways links 1.2.0 -D CMAKE_BUILD_TYPE=Release
+}
+
+refused_in_both_ways() {
+  in_both_ways refuses "larder needs hiredis 0.14 or later and found $1. Install it (apt-get install libhiredis-dev, " "${@:2}"
+}
+
+without_system() { printf 'set(CMAKE_FIND_USE_%s_PATH OFF)\n' CMAKE_SYSTEM SYSTEM_ENVIRONMENT >first_lines; }
+
+hiredis_missing() {
+  without_system
+  refused_in_both_ways none
+}
+
+hiredis_without_library() {
+  without_system
+  debian_13
+  rm -r hiredis/lib
+  refused_in_both_ways "1.2 in $PWD/hiredis/include without its library" -D CMAKE_PREFIX_PATH="$PWD/hiredis"
+}
+
+hiredis_too_old() {
+  debian_13
+  sed -i 's/HIREDIS_MAJOR 1/HIREDIS_MAJOR 0/; s/HIREDIS_MINOR 2/HIREDIS_MINOR 13/' hiredis/include/hiredis/hiredis.h
+  refused_in_both_ways "0.13 in $PWD/hiredis/include" -D CMAKE_PREFIX_PATH="$PWD/hiredis"
+}
+
+# Each leg has a directory that is its home, too, and that holds nothing but a program.
+leg() {
+  mkdir "$dir/$1"
+  cd "$dir/$1"
+  cp "$root/tests/packaging/app.cpp" .
+  HOME=$PWD "$1"
+}
+
+(($#)) || set -- "${legs[@]}"
+for name; do
+  if [[ $name == hiredis_* && ! $(. /etc/os-release && echo "$ID") == debian ]]; then
+    echo "skipped $name: this is not Debian"
+  else
+    check "$name" leg "$name"
+  fi
+done
+report

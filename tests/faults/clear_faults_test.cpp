@@ -1,0 +1,115 @@
+// clear() that is interrupted, and two at once.
+
+#include "faults.hpp"
+
+using namespace faults;
+using larder::ConnectionError;
+using larder::RedisCache;
+
+namespace {
+
+constexpr std::size_t ours = 20'000, theirs = 3'000;
+
+std::size_t keys_in(const RedisProcess& redis) { return std::stoul(redis.ask({"DBSIZE"})); }
+
+void fill_both(const RedisProcess& redis) {
+  fill(redis, ours, "ours*:");
+  fill(redis, theirs, "ours:");  // matched by ours*: where the star is not escaped
+}
+
+bool theirs_are_whole(const larder::redis::Options& options) {
+  RedisCache cache(make_pool(options), "ours:");
+  for (std::size_t i = 0; i < theirs; i += 100) {
+    std::vector<std::string> keys;
+    for (std::size_t j = i; j < i + 100; ++j) keys.push_back(key(j));
+    const auto values = cache.get_many(keys);
+    for (std::size_t j = 0; j < keys.size(); ++j) {
+      if (values[j] != value_of("ours:" + keys[j])) return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+TEST_CASE("clear() whose connection is lost half way goes on over another") {
+  RedisProcess redis;
+  fill_both(redis);
+  Proxy proxy(redis.address());
+  const auto direction = GENERATE(Proxy::up, Proxy::down);
+  RedisCache cache(make_pool(proxy.options()), "ours*:");
+  proxy.cut_after(direction, direction == Proxy::up ? 100'000 : 100'001, Proxy::End::reset);
+  cache.clear();
+  CHECK(proxy.accepted() == 2);
+  CHECK(keys_in(redis) == theirs);
+  CHECK(theirs_are_whole(redis.options()));
+  figures().faults += proxy.faults();
+  ++figures().calls;
+}
+
+TEST_CASE("clear() that fails half way can be called again") {
+  RedisProcess redis;
+  fill_both(redis);
+  Proxy proxy(redis.address());
+  RedisCache cache(make_pool(proxy.options()), "ours*:");
+  const auto budget = whole_budget(proxy.options());
+  SECTION("the server is gone") {
+    cache.get("a");
+    proxy.refuse();
+    proxy.cut_after(Proxy::up, 100'000, Proxy::End::reset);
+    failure_within<ConnectionError>(5 * budget, [&] { cache.clear(); });
+    CHECK(keys_in(redis) > theirs);
+    CHECK(keys_in(redis) < theirs + ours);
+    proxy.refuse(false);
+  }
+  SECTION("the server says nothing") {
+    proxy.cut_after(Proxy::down, 100'000, Proxy::End::silence);
+    failure_within<larder::TimeoutError>(5 * budget, [&] { cache.clear(); });
+    CHECK(keys_in(redis) > theirs);
+    CHECK(keys_in(redis) < theirs + ours);
+    proxy.be_silent(false);
+  }
+  CHECK(wait_until([&] {
+    Tally tally;
+    return tally.call(5 * budget, [&] { cache.clear(); });
+  }));
+  CHECK(keys_in(redis) == theirs);
+  CHECK(theirs_are_whole(redis.options()));
+  figures().faults += proxy.faults();
+}
+
+TEST_CASE("clear() from two processes at once, beside a writer") {
+  RedisProcess redis;
+  fill_both(redis);
+  RedisCache cache(make_pool(redis.options()), "ours*:");
+  const auto start_clear = [&] {
+    const pid_t process = ::fork();
+    if (process != 0) return process;
+    ::alarm(30);
+    try {
+      cache.clear();
+      ::_exit(0);
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "in a child: %s\n", error.what());
+      ::_exit(1);
+    }
+  };
+  const pid_t processes[] = {start_clear(), start_clear()};
+  RedisCache writer(make_pool(redis.options()), "ours:");
+  Load load(2, [&](Tally& tally, std::size_t thread, std::size_t turn) {
+    const std::string name = key((thread * 13 + turn) % theirs);
+    tally.call(whole_budget(redis.options()), [&] { writer.set(name, value_of("ours:" + name)); });
+  });
+  for (const pid_t process : processes) {
+    int status = 0;
+    REQUIRE(::waitpid(process, &status, 0) == process);
+    CHECK(status == 0);
+  }
+  const Tally tally = load.finish();
+  check(tally);
+  CHECK(tally.errors() == 0);
+  CHECK(tally.calls > 0);
+  CHECK(keys_in(redis) == theirs);
+  CHECK(theirs_are_whole(redis.options()));
+  figures().faults += 2;
+}

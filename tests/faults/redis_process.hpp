@@ -1,0 +1,204 @@
+#pragma once
+
+#include <fcntl.h>
+#include <hiredis/hiredis.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include <cstdlib>
+#include <initializer_list>
+#include <memory>
+#include <set>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "sockets.hpp"
+
+namespace faults {
+
+struct FreeContext {
+  void operator()(redisContext* context) const noexcept { redisFree(context); }
+};
+using Context = std::unique_ptr<redisContext, FreeContext>;
+
+/// A connection by hiredis alone.
+inline Context connect_hiredis(const Address& address) {
+  const timeval timeout{5, 0};
+  Context context(address.path.empty() ? redisConnectWithTimeout("127.0.0.1", address.port, timeout)
+                                       : redisConnectUnixWithTimeout(address.path.c_str(), timeout));
+  if (context && !context->err) redisSetTimeout(context.get(), timeout);
+  return context;
+}
+
+/// A redis-server of its own, killed with the test. It answers once the constructor and start() have returned.
+/// Everything is called from one thread.
+class RedisProcess {
+ public:
+  using Words = std::initializer_list<std::string_view>;
+  enum Listen { on_unix_socket, on_both };
+
+  /// `options` are those of redis-server's command line.
+  explicit RedisProcess(std::vector<std::string> options = {}, Listen listen = on_unix_socket)
+      : options_(std::move(options)) {
+    unix_.path = dir_.path() + "/redis.sock";
+    if (listen == on_both) listen_on(tcp_).close();  // finds a free port
+    start();
+  }
+  RedisProcess(const RedisProcess&) = delete;
+  RedisProcess& operator=(const RedisProcess&) = delete;
+  ~RedisProcess() { kill(); }
+
+  const Address& address() const noexcept { return unix_; }
+  const Address& tcp_address() const noexcept { return tcp_; }
+  larder::redis::Options options() const { return unix_.options(); }
+  const std::string& dir() const noexcept { return dir_.path(); }
+
+  /// Starts it again, with what it had saved.
+  void start() {
+    ::unlink(unix_.path.c_str());
+    std::vector<std::string> words = {executable(),
+                                      "--port",
+                                      std::to_string(tcp_.port),
+                                      "--bind",
+                                      "127.0.0.1",
+                                      "--dir",
+                                      dir_.path(),
+                                      "--unixsocket",
+                                      unix_.path,
+                                      "--save",
+                                      "",
+                                      "--logfile",
+                                      dir_.path() + "/log",
+                                      "--appendonly",
+                                      "no",
+                                      "--enable-debug-command",
+                                      "yes"};
+    words.insert(words.end(), options_.begin(), options_.end());
+    std::vector<char*> arguments;
+    for (auto& word : words) arguments.push_back(word.data());
+    arguments.push_back(nullptr);
+    const pid_t parent = ::getpid();
+    process_ = ::fork();
+    if (process_ < 0) throw_errno("fork");
+    if (process_ == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      sigset_t none;
+      ::sigemptyset(&none);
+      ::pthread_sigmask(SIG_SETMASK, &none, nullptr);
+      if (::getppid() == parent) ::execvp(arguments[0], arguments.data());
+      ::_exit(127);
+    }
+    const bool ready = wait_until([&] {
+      if (::waitpid(process_, nullptr, WNOHANG) == process_) process_ = -1;
+      return process_ < 0 || answers();
+    });
+    if (!ready || process_ < 0) throw std::runtime_error(words[0] + " did not start; see " + dir_.path() + "/log");
+  }
+
+  /// kill -9; returns when it is gone.
+  void kill() {
+    if (process_ < 0) return;
+    ::kill(process_, SIGKILL);
+    ::waitpid(process_, nullptr, 0);
+    process_ = -1;
+  }
+
+  /// SIGSTOP: it takes connections, and does nothing with them.
+  void freeze() {
+    ::kill(process_, SIGSTOP);
+    ::waitpid(process_, nullptr, WUNTRACED);
+  }
+  void thaw() const { ::kill(process_, SIGCONT); }
+
+  void add_options(const std::vector<std::string>& options) {
+    options_.insert(options_.end(), options.begin(), options.end());
+  }
+
+  /// The password that ask() has to give from now on.
+  void use_password(std::string password) { password_ = std::move(password); }
+
+  /// What the server answers, the elements of arrays a line each, on a connection apart from those under test.
+  std::string ask(Words words) const {
+    const Context context = connect_hiredis(unix_);
+    if (!context || context->err) throw std::runtime_error("the server cannot be asked");
+    if (!password_.empty()) ask(*context, {"AUTH", password_});
+    return ask(*context, words);
+  }
+
+  /// The same on this connection.
+  static std::string ask(redisContext& context, Words words) {
+    std::vector<const char*> arguments;
+    std::vector<std::size_t> sizes;
+    for (const auto word : words) {
+      arguments.push_back(word.data());
+      sizes.push_back(word.size());
+    }
+    auto* reply = static_cast<redisReply*>(
+        redisCommandArgv(&context, static_cast<int>(words.size()), arguments.data(), sizes.data()));
+    if (!reply) throw std::runtime_error("the server did not answer");
+    std::string text;
+    print(*reply, text);
+    freeReplyObject(reply);
+    return text;
+  }
+
+  /// How often a command was carried out.
+  long calls_of(std::string_view command) const {
+    const std::string stats = ask({"INFO", "commandstats"});
+    const std::string name = "cmdstat_" + std::string(command) + ":calls=";
+    const auto at = stats.find(name);
+    return at == std::string::npos ? 0 : std::strtol(stats.c_str() + at + name.size(), nullptr, 10);
+  }
+
+  /// The numbers of the connections that have this in their line of CLIENT LIST.
+  std::set<std::string> clients_with(const std::string& text) const {
+    std::istringstream list(ask({"CLIENT", "LIST"}));
+    std::set<std::string> ids;
+    for (std::string line; std::getline(list, line);) {
+      if (line.find(text) != std::string::npos) ids.insert(line.substr(0, line.find(' ')));
+    }
+    return ids;
+  }
+
+  /// Closes every connection.
+  void kill_clients() const { ask({"CLIENT", "KILL", "TYPE", "normal"}); }
+
+ private:
+  static std::string executable() {
+    const char* path = std::getenv("REDIS_SERVER");
+    return path && *path ? path : "redis-server";
+  }
+
+  bool answers() const {
+    const Context context = connect_hiredis(unix_);
+    if (!context || context->err) return false;
+    auto* reply = static_cast<redisReply*>(redisCommand(context.get(), "PING"));
+    if (reply) freeReplyObject(reply);
+    return reply;
+  }
+
+  static void print(const redisReply& reply, std::string& text) {
+    if (reply.type == REDIS_REPLY_ARRAY) {
+      for (std::size_t i = 0; i < reply.elements; ++i) {
+        print(*reply.element[i], text);
+        text += '\n';
+      }
+    } else if (reply.type == REDIS_REPLY_INTEGER) {
+      text += std::to_string(reply.integer);
+    } else if (reply.type != REDIS_REPLY_NIL) {
+      text.append(reply.str, static_cast<std::size_t>(reply.len));
+    }
+  }
+
+  const TempDir dir_;
+  std::vector<std::string> options_;
+  std::string password_;
+  Address unix_, tcp_;
+  pid_t process_ = -1;
+};
+
+}  // namespace faults

@@ -1,0 +1,169 @@
+#pragma once
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include "larder/redis/options.hpp"
+
+namespace faults {
+
+using Clock = std::chrono::steady_clock;
+using namespace std::chrono_literals;
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+[[noreturn]] inline void throw_errno(const char* what) {
+  throw std::system_error(errno, std::generic_category(), what);
+}
+
+class Fd {
+ public:
+  explicit Fd(int fd = -1) noexcept : fd_(fd) {}
+  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Fd& operator=(Fd&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~Fd() { close(); }
+
+  int get() const noexcept { return fd_; }
+  explicit operator bool() const noexcept { return fd_ >= 0; }
+  void close() noexcept {
+    if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+  }
+  /// Ends a TCP connection with RST. A unix socket knows nothing of the kind: there it is a close.
+  void reset() noexcept {
+    const linger now{1, 0};
+    ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    close();
+  }
+
+ private:
+  int fd_;
+};
+
+/// A folder of its own, with a path short enough for sockets.
+class TempDir {
+ public:
+  TempDir() {
+    char name[] = "/tmp/larder-faults-XXXXXX";
+    if (!::mkdtemp(name)) throw_errno("mkdtemp");
+    path_ = name;
+  }
+  TempDir(const TempDir&) = delete;
+  TempDir& operator=(const TempDir&) = delete;
+  ~TempDir() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  const std::string& path() const noexcept { return path_; }
+
+ private:
+  std::string path_;
+};
+
+/// Where a server listens: the path of a unix socket, or a port of 127.0.0.1.
+struct Address {
+  std::string path;
+  int port = 0;
+
+  larder::redis::Options options() const {
+    larder::redis::Options options;
+    options.unix_socket = path;
+    if (path.empty()) options.port = port;
+    return options;
+  }
+  std::string url() const { return path.empty() ? "redis://127.0.0.1:" + std::to_string(port) : "unix://" + path; }
+};
+
+namespace detail {
+
+template <class Use>
+int with_sockaddr(const Address& address, Use use) {
+  if (!address.path.empty()) {
+    sockaddr_un name{};
+    name.sun_family = AF_UNIX;
+    if (address.path.size() >= sizeof name.sun_path) throw std::length_error("the path of a socket is too long");
+    std::memcpy(name.sun_path, address.path.data(), address.path.size());
+    return use(reinterpret_cast<const sockaddr*>(&name), socklen_t{sizeof name});
+  }
+  sockaddr_in name{};
+  name.sin_family = AF_INET;
+  name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  name.sin_port = htons(static_cast<std::uint16_t>(address.port));
+  return use(reinterpret_cast<const sockaddr*>(&name), socklen_t{sizeof name});
+}
+
+inline Fd make_socket(const Address& address) {
+  Fd fd(::socket(address.path.empty() ? AF_INET : AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd) throw_errno("socket");
+  return fd;
+}
+
+}  // namespace detail
+
+/// Listens on an address; port 0 becomes a free one.
+inline Fd listen_on(Address& address, int backlog = 128) {
+  Fd fd = detail::make_socket(address);
+  const int on = 1;
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  const auto bind_to = [&](const sockaddr* name, socklen_t size) { return ::bind(fd.get(), name, size); };
+  if (detail::with_sockaddr(address, bind_to) != 0) throw_errno("bind");
+  if (::listen(fd.get(), backlog) != 0) throw_errno("listen");
+  if (address.path.empty()) {
+    sockaddr_in name{};
+    socklen_t size = sizeof name;
+    ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&name), &size);
+    address.port = ntohs(name.sin_port);
+  }
+  return fd;
+}
+
+/// Connects, or returns no socket.
+inline Fd connect_to(const Address& address) {
+  Fd fd = detail::make_socket(address);
+  const auto connect = [&](const sockaddr* name, socklen_t size) { return ::connect(fd.get(), name, size); };
+  if (detail::with_sockaddr(address, connect) != 0) return Fd();
+  const int on = 1;
+  ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  return fd;
+}
+
+/// Starts a thread that gets no signals: these are for the threads under test.
+template <class Body>
+std::thread start_without_signals(Body body) {
+  sigset_t all, before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  std::thread thread(std::move(body));
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return thread;
+}
+
+/// Polls a condition that no event tells of; false if it does not come true in time.
+template <class Condition>
+bool wait_until(Condition condition, milliseconds at_most = 60s) {
+  const auto deadline = Clock::now() + at_most;
+  while (!condition()) {
+    if (Clock::now() > deadline) return false;
+    std::this_thread::sleep_for(1ms);
+  }
+  return true;
+}
+
+}  // namespace faults

@@ -1,0 +1,242 @@
+// The right reply or none, whatever happens to the bytes on their way.
+
+#include "faults.hpp"
+
+using namespace faults;
+using larder::ConnectionError;
+using larder::InvalidArgument;
+using larder::RedisCache;
+using larder::TimeoutError;
+
+namespace {
+
+larder::redis::Options one_connection(const Proxy& proxy, milliseconds command_timeout) {
+  auto options = proxy.options();
+  options.connections = 1;
+  options.command_timeout = command_timeout;
+  return options;
+}
+
+}  // namespace
+
+TEST_CASE("after a timeout in the middle of a reply the next call is right") {
+  const auto listen = GENERATE(Proxy::on_unix_socket, Proxy::on_tcp);
+  const std::size_t received = GENERATE(0U, 1U, 5U, 50U);
+  RedisProcess redis;
+  fill(redis, 10);
+  Proxy proxy(redis.address(), listen);
+  const auto options = one_connection(proxy, 100ms);
+  RedisCache cache(make_pool(options));
+  REQUIRE(cache.get(key(0)) == value_of(key(0)));
+
+  proxy.cut_after(Proxy::down, received, Proxy::End::silence);
+  SECTION("of get") {
+    failure_within<TimeoutError>(options.command_timeout, [&] { cache.get(key(1)); });
+  }
+  SECTION("of get_many") {
+    failure_within<TimeoutError>(options.command_timeout, [&] { cache.get_many({key(1), key(2), key(3)}); });
+  }
+  SECTION("of set_many") {
+    failure_within<TimeoutError>(options.command_timeout, [&] {
+      cache.set_many({{key(1), value_of(key(1))}, {key(2), value_of(key(2))}, {"x", "longer than what is received"}});
+      cache.get(key(1));
+    });
+  }
+  proxy.be_silent(false);
+  for (std::size_t i = 9; i-- > 2;) {
+    CHECK(within(whole_budget(options), [&] { return cache.get(key(i)); }) == value_of(key(i)));
+  }
+  CHECK(proxy.accepted() == 2);
+  figures().faults += proxy.faults();
+}
+
+TEST_CASE("replies that come around the timeout never go to another caller") {
+  constexpr std::size_t threads = 16, keys = 1000;
+  const std::size_t turns = scaled(500'000) / threads;
+  RedisProcess redis;
+  fill(redis, keys);
+  Proxy proxy(redis.address());
+  auto options = proxy.options();
+  options.command_timeout = sanitized ? 20ms : 5ms;
+  options.connect_timeout = 500ms;
+  RedisCache cache(make_pool(options));
+  proxy.delay(options.command_timeout / 2, 2 * options.command_timeout, 0.02);
+  Load load(
+      threads,
+      [&](Tally& tally, std::size_t thread, std::size_t turn) {
+        tally.get(cache, key((thread * 61 + turn) % keys), whole_budget(options));
+      },
+      turns);
+  const Tally tally = load.join();
+  check(tally);
+  CHECK(tally.calls == threads * turns);
+  CHECK(tally.misses == 0);
+  CHECK(tally.hits > tally.calls / 10);  // how many depends on how busy the machine is
+  CHECK(tally.timeouts > turns / 500);
+  figures().faults += proxy.faults();
+}
+
+TEST_CASE("batches whose replies come around the timeout are right or fail") {
+  constexpr std::size_t threads = 8, keys = 1000;
+  const std::size_t turns = scaled(2000);
+  RedisProcess redis;
+  fill(redis, keys);
+  Proxy proxy(redis.address(), Proxy::on_tcp);
+  auto options = proxy.options();
+  options.command_timeout = sanitized ? 40ms : 10ms;
+  RedisCache cache(make_pool(options));
+  proxy.delay(options.command_timeout / 2, 2 * options.command_timeout, 0.05);
+  Load load(
+      threads,
+      [&](Tally& tally, std::size_t thread, std::size_t turn) {
+        std::vector<std::string> names;
+        for (std::size_t i = 0; i < 200; ++i) names.push_back(key((thread * 61 + turn * 7 + i) % keys));
+        std::vector<std::optional<std::string>> values;
+        tally.call(whole_budget(options), [&] { values = cache.get_many(names); });
+        for (std::size_t i = 0; i < values.size(); ++i) tally.look_at(names[i], values[i]);
+        tally.get(cache, names.front(), whole_budget(options));
+      },
+      turns);
+  const Tally tally = load.join();
+  check(tally);
+  CHECK(tally.misses == 0);
+  CHECK(tally.hits > tally.calls);
+  CHECK(tally.timeouts > turns / 100);
+  figures().faults += proxy.faults();
+}
+
+TEST_CASE("a caller's timeout does no harm to the calls of others on its connection") {
+  RedisProcess redis;
+  fill(redis, 100);
+  Proxy proxy(redis.address());
+  const auto options = one_connection(proxy, 200ms);
+  RedisCache cache(make_pool(options));
+  proxy.delay(50ms);  // calls wait for their turn, and some of those who waited long run out of time
+  Load load(
+      32,
+      [&](Tally& tally, std::size_t thread, std::size_t turn) {
+        std::this_thread::sleep_for(milliseconds(thread * 7));
+        tally.get(cache, key((thread + turn) % 100), whole_budget(options));
+      },
+      10);
+  const Tally tally = load.join();
+  check(tally);
+  CHECK(tally.misses == 0);
+  CHECK(tally.hits > 0);
+  figures().faults += proxy.faults();
+}
+
+TEST_CASE("stray bytes on an idle connection are nobody's reply") {
+  const auto listen = GENERATE(Proxy::on_unix_socket, Proxy::on_tcp);
+  const std::string stray = GENERATE(as<std::string>(), bulk("stray"), "$100\r\nbegin", "garbage", "-ERR\r\n", "\r\n");
+  RedisProcess redis;
+  fill(redis, 2);
+  Proxy proxy(redis.address(), listen);
+  const auto options = one_connection(proxy, 500ms);
+  RedisCache cache(make_pool(options));
+  REQUIRE(cache.get(key(0)) == value_of(key(0)));
+  proxy.inject(stray);
+  SECTION("get") {
+    CHECK(within(whole_budget(options), [&] { return cache.get(key(1)); }) == value_of(key(1)));
+  }
+  SECTION("add") {
+    CHECK(within(whole_budget(options), [&] { return cache.add("new", value_of("new")); }));
+    CHECK(redis.ask({"GET", "new"}) == value_of("new"));
+  }
+  CHECK(proxy.accepted() == 2);
+  figures().faults += proxy.faults();
+}
+
+TEST_CASE("replies that come twice are nobody's reply") {
+  RedisProcess redis;
+  fill(redis, 100);
+  Proxy proxy(redis.address());
+  auto options = one_connection(proxy, 200ms);
+  options.connections = 4;
+  RedisCache cache(make_pool(options));
+  REQUIRE(cache.get(key(0)) == value_of(key(0)));
+  proxy.duplicate();
+  CHECK(cache.get(key(1)) == value_of(key(1)));
+  CHECK_THROWS_AS(cache.get(key(2)), ConnectionError);
+  CHECK(proxy.accepted() <= 4);  // and does not connect again and again until its time is up
+  Load load(
+      8,
+      [&](Tally& tally, std::size_t thread, std::size_t turn) {
+        tally.get(cache, key((thread * 13 + turn) % 100), whole_budget(options));
+      },
+      scaled(500));
+  const Tally tally = load.join();
+  check(tally);
+  CHECK(tally.misses == 0);
+  CHECK(proxy.faults() > 8);
+  proxy.duplicate(false);
+  CHECK(wait_until([&] {
+    Tally one;
+    return one.get(cache, key(5), whole_budget(options));
+  }));
+  figures().faults += proxy.faults();
+}
+
+TEST_CASE("a reply too many right behind the one that is owed is nobody's") {
+  const std::string with_both = bulk(value_of("a")) + bulk(value_of("b"));
+  ScriptedServer server({Script().greet().expect({"GET", "a"}).send(with_both).ignore(),
+                         Script().greet().expect({"GET", "c"}).send(bulk(value_of("c")))});
+  RedisCache cache(make_pool(server.options()));
+  CHECK(cache.get("a") == value_of("a"));
+  CHECK(cache.get("c") == value_of("c"));
+  CHECK(server.problem() == "");
+}
+
+TEST_CASE("a borrowed context is marked after a failure, so that nobody reads another's reply from it") {
+  const auto listen = GENERATE(Proxy::on_unix_socket, Proxy::on_tcp);
+  RedisProcess redis;
+  fill(redis, 2);
+  Proxy proxy(redis.address(), listen);
+  const Context context = connect_hiredis(proxy.address());
+  redisSetTimeout(context.get(), {0, 100'000});
+  RedisCache cache(context.get());
+  REQUIRE(cache.get(key(0)) == value_of(key(0)));
+  SECTION("timeout") {
+    proxy.be_silent();
+    failure_within<TimeoutError>(100ms, [&] { cache.get(key(0)); });
+    proxy.be_silent(false);
+  }
+  SECTION("timeout in the middle of a reply") {
+    proxy.cut_after(Proxy::down, 5, Proxy::End::silence);
+    failure_within<TimeoutError>(100ms, [&] { cache.get(key(0)); });
+    proxy.be_silent(false);
+  }
+  SECTION("reset") {
+    proxy.cut_after(Proxy::down, 5, Proxy::End::reset);
+    failure_within<ConnectionError>(100ms, [&] { cache.get(key(0)); });
+  }
+  SECTION("stray bytes while idle") {
+    proxy.inject(bulk("stray"));
+    failure_within<ConnectionError>(100ms, [&] { cache.get(key(1)); });
+  }
+  SECTION("a reply that is owed to the context's owner") {
+    redisAppendCommand(context.get(), "GET %s", key(0).c_str());
+    int written = 0;
+    redisBufferWrite(context.get(), &written);
+    REQUIRE(wait_until([&] { return redis.calls_of("get") == 2; }));
+    failure_within<ConnectionError>(100ms, [&] { cache.get(key(1)); });
+  }
+  SECTION("a command that its owner has not sent yet") {
+    redisAppendCommand(context.get(), "GET %s", key(0).c_str());
+    failure_within<ConnectionError>(100ms, [&] { cache.get(key(1)); });
+  }
+  CHECK(context->err != 0);
+  failure_within<ConnectionError>(100ms, [&] { cache.get(key(1)); });
+  CHECK(redisCommand(context.get(), "GET %s", key(1).c_str()) == nullptr);
+
+  REQUIRE(redisReconnect(context.get()) == REDIS_OK);
+  CHECK(within(100ms, [&] { return cache.get(key(1)); }) == value_of(key(1)));
+  figures().faults += proxy.faults();
+}
+
+TEST_CASE("a context with replies owed cannot be borrowed") {
+  RedisProcess redis;
+  const Context context = connect_hiredis(redis.address());
+  redisAppendCommand(context.get(), "PING");
+  CHECK_THROWS_AS(RedisCache(context.get()), InvalidArgument);
+}

@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# larder's conan recipe, without any remote: what it packages and refuses, and programs that use the package.
+set -euo pipefail
+cd "$(dirname "$0")/../../.."
+. tests/setup.sh
+. tests/packaging/check.sh
+
+need compiler cmake pkg-config venv
+if [[ ! -x build/conan/bin/conan ]]; then
+  python3 -m venv build/conan
+  build/conan/bin/pip install -q 'conan>=2,<3'
+fi
+export PATH=$PWD/build/conan/bin:$PATH
+
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+export CONAN_HOME=$dir/home
+here=tests/packaging/conan
+version=$(larder_version)
+
+# Of these, only 1.2.0 is in the range that larder asks for, and only it can be used.
+wrap_hiredis() {
+  tests/hiredis.sh trixie "$dir/hiredis"
+  conan profile detect
+  conan remote remove '*'
+  conan create $here/hiredis --version 1.2.0 -c user.hiredis:prefix="$dir/hiredis"
+  conan export $here/hiredis --version 0.14.1
+  conan export $here/hiredis --version 2.0.0
+}
+
+says_versions() { grep -Fx "larder $version with hiredis 1.2.0"; }
+
+# Builds the test package in the temporary directory and leaves nothing in this one.
+create_and_run() {
+  conan create . --test-folder $here/test_package -c tools.cmake.cmake_layout:test_folder="$dir/test" \
+    -c tools.cmake.cmaketoolchain:user_presets= 2>&1 | tee "$dir/create.log"
+  says_versions <"$dir/create.log"
+}
+
+package() { conan list "larder/$version:*" --format=json | python3 -c '
+import json, sys
+(recipe,) = json.load(sys.stdin)["Local Cache"].values()
+(revision,) = recipe["revisions"].values()
+(package,) = revision["packages"]
+print(package)'; }
+
+package_holds() {
+  diff <({ find ./include -type f && echo ./licenses/LICENSE; } | LC_ALL=C sort) \
+    <(cd "$(conan cache path "larder/$version:$(package)")" && find . -type f ! -name 'conan*' | LC_ALL=C sort)
+}
+
+# A project elsewhere, made of what the README shows.
+project() {
+  mkdir "$dir/app"
+  cp tests/packaging/app.cpp "$dir/app/main.cpp"
+  readme conan ini >"$dir/app/conanfile.txt"
+  {
+    printf 'cmake_minimum_required(VERSION 3.21)\nproject(app LANGUAGES CXX)\nadd_executable(app main.cpp)\n'
+    readme conan cmake
+  } >"$dir/app/CMakeLists.txt"
+  readme conan >"$dir/app/commands"
+}
+
+with_cmake() {
+  cd "$dir/app"
+  bash -ex commands
+  build/Release/app | says_versions
+}
+
+with_pkg_config() {
+  cd "$dir/app"
+  conan install . -g PkgConfigDeps -of pc
+  PKG_CONFIG_PATH=$(dirname "$(find pc -name larder.pc)") && export PKG_CONFIG_PATH
+  # shellcheck disable=SC2046
+  c++ -std=c++17 main.cpp $(pkg-config --cflags --libs larder) -o pc/app
+  pc/app | says_versions
+}
+
+only_hiredis_014() {
+  conan remove -c 'hiredis/1.*'
+  conan remove -c 'hiredis/2.*'
+  refused "'hiredis/[>=1.0 <2]' required by 'larder/$version'" conan install --requires="larder/$version"
+}
+
+check "conan, and a hiredis 1.2.0 under the public recipe's names" wrap_hiredis
+check "conan create: the test package runs" create_and_run
+check "conan create with build_type=Debug" conan create . --test-folder= -s build_type=Debug
+check "one package for both, with the headers, LICENSE and nothing else" package_holds
+for cppstd in 14 gnu14; do
+  check "compiler.cppstd=$cppstd is refused" \
+    refused "Current cppstd ($cppstd) is lower than the required C++ standard (17)" \
+    conan install --requires="larder/$version" -s compiler.cppstd=$cppstd
+done
+check "the project in the README" project
+check "with CMakeDeps and CMakeToolchain" with_cmake
+check "with PkgConfigDeps" with_pkg_config
+check "hiredis 0.14 is refused" only_hiredis_014
+report

@@ -1,0 +1,253 @@
+#include <larder/redis/pool.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "catch.hpp"
+#include "redis_support.hpp"
+#include "support.hpp"
+
+using larder::ConnectionError;
+using larder::InvalidArgument;
+using larder::redis::Client;
+using larder::redis::Command;
+using larder::redis::Options;
+using larder::redis::Pool;
+using larder::redis::Reply;
+using larder::testing::eventually;
+using larder::testing::in_threads;
+using larder::testing::PrivateDatabase;
+using larder::testing::redis_socket;
+using larder::testing::value_of;
+using namespace std::chrono_literals;
+using Kind = Reply::Kind;
+
+static_assert(std::is_base_of_v<Client, Pool> && std::has_virtual_destructor_v<Client>);
+static_assert(!std::is_copy_constructible_v<Pool> && !std::is_move_constructible_v<Pool>);
+static_assert(std::is_constructible_v<Pool, Options> && !std::is_convertible_v<Options, Pool>);
+static_assert(std::is_constructible_v<Pool, redisContext*> && !std::is_convertible_v<redisContext*, Pool>);
+
+namespace {
+
+/// Database 4 of the test server, and the pool's connections as the server lists them.
+struct Server {
+  std::size_t connections() {
+    const std::string list = probe.text("CLIENT", "LIST").value();
+    std::size_t count = 0;
+    for (std::size_t at = 0; (at = list.find(" name=pool-test ", at)) != std::string::npos; ++at) ++count;
+    return count;
+  }
+
+  PrivateDatabase probe{4};
+};
+
+Options options() {
+  Options options;
+  options.unix_socket = redis_socket();
+  options.database = 4;
+  options.client_name = "pool-test";
+  options.command_timeout = 20s;
+  return options;
+}
+
+Command get(const std::string& key) { return Command("GET", 1, Kind::string).key({}, key); }
+Command set(const std::string& key, const std::string& value) {
+  return Command("SET", 2, Kind::status).key({}, key).value(value);
+}
+
+}  // namespace
+
+TEST_CASE("a pool connects when there is something to do, and leaves when it is destroyed") {
+  Server server;
+  {
+    Pool pool(options());
+    CHECK(pool.run(std::vector<Command>()).empty());
+    CHECK(server.connections() == 0);
+    for (int i = 0; i < 100; ++i) CHECK(pool.run(Command("PING", 0, Kind::status)).take_status());
+    CHECK(server.connections() == 1);
+  }
+  CHECK(eventually([&] { return server.connections() == 0; }));
+
+  Options nowhere;
+  nowhere.unix_socket = "/nonexistent/redis.sock";
+  Pool pool(nowhere);
+  CHECK_THROWS_AS(pool.run(get("key")), ConnectionError);
+}
+
+TEST_CASE("bad options and contexts are refused by the constructor") {
+  Options no_connections = options();
+  no_connections.connections = 0;
+  CHECK_THROWS_AS(Pool(no_connections), InvalidArgument);
+  Options no_time = options();
+  no_time.command_timeout = 0ms;
+  CHECK_THROWS_AS(Pool(no_time), InvalidArgument);
+  CHECK_THROWS_AS(Pool(static_cast<redisContext*>(nullptr)), InvalidArgument);
+}
+
+TEST_CASE("a connection has the user, the database and the name of the options") {
+  Server server;
+  server.probe("ACL", "SETUSER", "pooled", "reset", "on", ">p ss\r\n", "~*", "+@all");
+  Options named = options();
+  named.username = "pooled";
+  named.password = "p ss\r\n";
+  {
+    Pool pool(named);
+    CHECK(pool.run(Command("ACL", 1, Kind::string).argument("WHOAMI")).take_string() == "pooled");
+    CHECK(pool.run(Command("CLIENT", 1, Kind::string).argument("GETNAME")).take_string() == "pool-test");
+    CHECK(pool.run(set("key", "value")).take_status());
+    CHECK(server.probe.text("GET", "key") == "value");
+  }
+  server.probe("ACL", "DELUSER", "pooled");
+}
+
+TEST_CASE("replies of every kind, a server's error among them") {
+  Server server;
+  Pool pool(options());
+  CHECK(pool.run(get("key")).kind() == Kind::nil);
+  CHECK(pool.run(set("key", "value")).kind() == Kind::status);
+  CHECK(pool.run(get("key")).take_string() == "value");
+  CHECK(pool.run(Command("STRLEN", 1, Kind::integer).key({}, "key")).take_integer() == 5);
+  auto array = pool.run(Command("MGET", 2, Kind::array).key({}, "key").key({}, "absent")).take_array();
+  REQUIRE(array.size() == 2);
+  CHECK(array[0].take_string() == "value");
+  CHECK(array[1].take_string() == std::nullopt);
+  const Reply failure = pool.run(Command("LLEN", 1, Kind::integer).key({}, "key"));
+  CHECK(failure.failure().substr(0, 9) == "WRONGTYPE");
+  CHECK(pool.run(get("key")).take_string() == "value");
+  CHECK(server.connections() == 1);
+}
+
+TEST_CASE("the replies of a pipeline are in the order of its commands") {
+  Server server;
+  Pool pool(options());
+  std::vector<Command> commands;
+  for (std::size_t i = 0; i < 10'000; ++i) {
+    const std::string key = std::to_string(i);
+    if (i % 3 == 0) commands.push_back(get(key));
+    if (i % 3 == 1) commands.push_back(Command("ECHO", 1, Kind::string).argument(value_of(key)));
+    if (i % 3 == 2) commands.push_back(Command("GET", 0, Kind::string));
+  }
+  for (int round = 0; round < 3; ++round) {
+    auto replies = pool.run(commands);
+    REQUIRE(replies.size() == commands.size());
+    for (std::size_t i = 0; i < replies.size(); ++i) {
+      if (i % 3 == 0) REQUIRE(replies[i].kind() == Kind::nil);
+      if (i % 3 == 1) REQUIRE(replies[i].take_string() == value_of(std::to_string(i)));
+      if (i % 3 == 2) REQUIRE(replies[i].failure().substr(0, 3) == "ERR");
+    }
+  }
+  CHECK(pool.run(get("key")).kind() == Kind::nil);
+}
+
+TEST_CASE("a pipeline may be larger than what fits between the two sides") {
+  Server server;
+  Pool pool(options());
+  std::vector<std::string> values;
+  for (int i = 0; i < 24; ++i) values.push_back(value_of(std::to_string(i), 2'000'000));
+  std::vector<Command> commands;
+  for (const auto& value : values) commands.push_back(Command("ECHO", 1, Kind::string).value(value));
+  auto replies = pool.run(commands);
+  REQUIRE(replies.size() == values.size());
+  for (std::size_t i = 0; i < values.size(); ++i) CHECK((replies[i].take_string() == values[i]));
+}
+
+TEST_CASE("an answer of another kind than the command has is not handed out, and the pool goes on") {
+  Server server;
+  Pool pool(options());
+  pool.run(set("key", "value"));
+  CHECK_THROWS_AS(pool.run(Command("GET", 1, Kind::integer).key({}, "key")), larder::ProtocolError);
+  CHECK(pool.run(get("key")).take_string() == "value");
+}
+
+TEST_CASE("a pool is the one primary that it knows") {
+  Pool pool(options());
+  CHECK(pool.primaries() == std::vector<Client*>{&pool});
+}
+
+TEST_CASE("many threads share few connections, and each gets its own replies") {
+  Server server;
+  Options shared = options();
+  shared.connections = GENERATE(1U, 2U, 4U);
+  shared.busy_poll = GENERATE(0us, 50us);
+  shared.command_timeout = 6s;
+  CAPTURE(shared.connections, shared.busy_poll.count());
+  Pool pool(shared);
+  std::atomic<std::size_t> right{0}, slow{0};
+  constexpr std::size_t threads = 32, rounds = 100;
+  in_threads(threads, [&](const std::string& me) {
+    for (std::size_t round = 0; round < rounds; ++round) {
+      const std::string key = me + " " + std::to_string(round);
+      const std::string value = value_of(key, round % 10 == 0 ? 100'000 : 10 + round);
+      const auto start = std::chrono::steady_clock::now();
+      const bool stored = pool.run(set(key, value)).take_status();
+      const bool read = pool.run(get(key)).take_string() == value;
+      auto replies = pool.run({get(key), Command("ECHO", 1, Kind::string).argument(key), get("absent")});
+      const bool piped = replies.size() == 3 && replies[0].take_string() == value && replies[1].take_string() == key &&
+                         !replies[2].take_string();
+      right += stored && read && piped ? 1U : 0U;
+      slow += std::chrono::steady_clock::now() - start > shared.command_timeout / 2 ? 1U : 0U;
+    }
+  });
+  CHECK(right == threads * rounds);
+  CHECK(slow == 0);
+  CHECK(server.connections() >= 1);
+  CHECK(server.connections() <= shared.connections);
+  for (int i = 0; i < 100; ++i) CHECK(pool.run(get("absent")).kind() == Kind::nil);
+}
+
+TEST_CASE("a command that waits does not hold up the others") {
+  Server server;
+  Options two = options();
+  two.connections = 2;
+  Pool pool(two);
+  std::optional<std::string> popped;
+  std::thread waiting([&] {
+    auto reply = pool.run(Command("BLPOP", 2, Kind::array).key({}, "list").argument(0)).take_array();
+    if (reply.size() == 2) popped = reply[1].take_string();
+  });
+  const bool waits =
+      eventually([&] { return server.probe.text("CLIENT", "LIST").value().find(" cmd=blpop ") != std::string::npos; });
+  CHECK(waits);
+  in_threads(8, [&](const std::string& me) {
+    for (int round = 0; round < 20; ++round) pool.run(set(me, value_of(me)));
+  });
+  CHECK(pool.run(get("7")).take_string() == value_of("7"));
+  CHECK(pool.run(Command("RPUSH", 2, Kind::integer).key({}, "list").argument("element")).take_integer() == 1);
+  waiting.join();
+  CHECK(popped == "element");
+  CHECK(server.connections() == 2);
+}
+
+TEST_CASE("a borrowed context carries the calls of many threads, and is handed back") {
+  Server server;
+  const auto context = larder::testing::connect();
+  freeReplyObject(redisCommand(context.get(), "SELECT 4"));
+  redisSetTimeout(context.get(), {20, 0});
+  std::atomic<std::size_t> right{0};
+  {
+    Pool pool(context.get());
+    CHECK(server.connections() == 0);
+    in_threads(16, [&](const std::string& me) {
+      for (int round = 0; round < 50; ++round) {
+        const std::string key = me + " " + std::to_string(round);
+        pool.run(set(key, value_of(key)));
+        right += pool.run(get(key)).take_string() == value_of(key) ? 1U : 0U;
+      }
+    });
+  }
+  CHECK(right == 16 * 50);
+  CHECK(context->err == 0);
+  auto* const reply = static_cast<redisReply*>(redisCommand(context.get(), "DBSIZE"));
+  REQUIRE(reply);
+  CHECK(reply->integer == 16 * 50);
+  freeReplyObject(reply);
+}
