@@ -19,14 +19,14 @@ mirror() {
 }
 
 make_chroot() {
-  local packages
+  local include
   need debootstrap
   [[ $(mirror) ]] || as_root apt-get update -q
-  packages=g++,cmake,ninja-build,pkg-config,libhiredis-dev,catch2,libcurl4-openssl-dev
-  packages+=,redis-server,valkey-server,python3-cachecontrol,python3-redis
+  include=g++,cmake,ninja-build,pkg-config,libhiredis-dev,catch2,libcurl4-openssl-dev
+  include+=,redis-server,valkey-server,python3-cachecontrol,python3-redis
   mkdir -p "$(dirname "$chroot")"
   partial=$(mktemp -d "$chroot.XXXX")
-  as_root debootstrap --variant=minbase --include="$packages" trixie "$partial" "$(mirror)" >"$partial.log"
+  as_root debootstrap --variant=minbase --include="$include" trixie "$partial" "$(mirror)"
   as_root mkdir "$partial/larder"
   printf '#!/bin/sh\nexit 101\n' | as_root tee "$partial/usr/sbin/policy-rc.d" >/dev/null
   as_root chmod 755 "$partial" "$partial/usr/sbin/policy-rc.d"

@@ -18,6 +18,12 @@ namespace larder::redis::detail {
 
 struct Link;
 
+/// Where the thread of a call sleeps.
+struct Bed {
+  std::mutex mutex;  // held to wake it, and by itself unless it sleeps; taken after the pool's lock
+  std::condition_variable wake;
+};
+
 /// One call of Pool::run(). It stands on the stack of its caller, who leaves when it is done.
 struct Call {
   Call(const Command* first, std::size_t number, Reply* answers, const Options& options) noexcept
@@ -50,14 +56,11 @@ struct Call {
   bool retried = false;
   bool sent = false;                // it failed, and may have been carried out all the same
   int yields = -1;                  // that its thread may still spend before it parks; less than 0: not decided
-  bool parked = false;              // its thread sleeps,
+  Bed* bed = nullptr;               // where its thread sleeps, if it does,
   bool answered = false;            // and is about to be woken, because the call is done
   std::atomic<bool> called{false};  // its thread should look again
   std::atomic<bool> done{false};
   Failure failure;
-
-  std::mutex sleep;  // held to wake its thread, which holds it unless it sleeps; taken after the pool's lock
-  std::condition_variable wake;
 };
 
 /// Calls that wait for a connection, the oldest first.

@@ -91,9 +91,10 @@ class Switchboard {
     while (!answered.empty()) {
       Call& call = answered.front();
       answered.remove(call);
-      const std::lock_guard<std::mutex> hold(call.sleep);
+      Bed& bed = *call.bed;
+      const std::lock_guard<std::mutex> hold(bed.mutex);
       call.done.store(true, std::memory_order_release);
-      call.wake.notify_one();
+      bed.wake.notify_one();
     }
   }
 
@@ -216,9 +217,9 @@ class Switchboard {
     }
   }
 
-  // The last touch of a call, whose thread may leave at once unless it is parked.
+  // The last touch of a call, whose thread may leave at once unless it sleeps.
   void finish(Call& call) noexcept {
-    if (call.parked) {
+    if (call.bed) {
       call.answered = true;
       answered_.push_back(call);
     } else {
@@ -340,14 +341,14 @@ class Switchboard {
 
   // Sees to the calls that wait. To be called whenever there may be something that it can do for them.
   void dispatch() noexcept {
-    while (!idle_.empty() && !waiting_.empty() && waiting_.front().alone) {
+    while (!waiting_.empty() && waiting_.front().alone && !idle_.empty()) {
       Call& call = waiting_.front();
       assign(*take_idle(call), call);
       summon(call);
     }
     if (waiting_.empty()) return;
     if (!idle_.empty() || may_connect()) {
-      if (waiting_.front().parked) summon(waiting_.front());
+      if (waiting_.front().bed) summon(waiting_.front());
     } else if (links_.empty() && last_failure_) {
       while (!waiting_.empty()) {
         Call& call = waiting_.front();
@@ -358,9 +359,10 @@ class Switchboard {
   }
 
   static void summon(Call& call) noexcept {
-    const std::lock_guard<std::mutex> hold(call.sleep);
+    std::unique_lock<std::mutex> hold;
+    if (call.bed) hold = std::unique_lock<std::mutex>(call.bed->mutex);
     call.called.store(true, std::memory_order_relaxed);
-    if (call.parked) call.wake.notify_one();
+    if (call.bed) call.bed->wake.notify_one();
   }
 
   // Lets other threads run until the call is done (then returns without the lock), or there may be something for it to
@@ -380,19 +382,22 @@ class Switchboard {
   // Sleeps until the call is done (then returns without the lock), or there may be something for it to do; false if its
   // time is up.
   bool park(Call& call, Lock& lock) noexcept {
-    call.parked = true;
+    Bed bed;
+    call.bed = &bed;
     unlock(lock);
-    std::unique_lock<std::mutex> sleep(call.sleep);
-    call.wake.wait_until(sleep, call.deadline, [&] { return call.done || call.called; });
+    std::unique_lock<std::mutex> awake(bed.mutex);
+    bed.wake.wait_until(awake, call.deadline, [&] { return call.done || call.called; });
     if (call.done) return true;
-    sleep.unlock();
+    awake.unlock();
     lock.lock();
-    call.parked = false;
     const bool was_called = call.called.exchange(false);  // to lead, maybe, although its time is up
-    if (!call.answered) return was_called;
+    if (!call.answered) {
+      call.bed = nullptr;
+      return was_called;
+    }
     unlock(lock);
-    sleep.lock();
-    call.wake.wait(sleep, [&] { return call.done.load(); });
+    awake.lock();
+    bed.wake.wait(awake, [&] { return call.done.load(); });
     return true;
   }
 
