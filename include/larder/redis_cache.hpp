@@ -124,7 +124,7 @@ class RedisCache : public BaseCache {
     const std::string pattern = escaped(prefix_) + '*';
     for (Client* node : client_->primaries()) {
       std::string cursor = "0";
-      std::vector<std::string> page;
+      Reply::Array page;
       do {
         std::vector<Command> commands;
         commands.emplace_back("SCAN", 5, Kind::array).argument(cursor).argument("MATCH").argument(pattern);
@@ -157,25 +157,23 @@ class RedisCache : public BaseCache {
     return command;
   }
 
-  static Command del_command(const std::vector<std::string>& keys) {
+  static Command del_command(const Reply::Array& keys) {
     Command command("DEL", keys.size(), Kind::integer);
-    for (const auto& key : keys) command.key({}, key);
+    for (const Reply& key : keys) command.key({}, key.string());
     return command;
   }
 
   // Reads the keys and the next cursor that SCAN answers with. What does not begin with the prefix is not ours to
   // delete, whatever the server thinks of the pattern.
-  std::vector<std::string> take_page(Reply& reply, std::string& cursor) const {
+  Reply::Array take_page(Reply& reply, std::string& cursor) const {
     auto parts = reply.take_array();
     if (parts.size() != 2) throw_unexpected();
     auto next = parts[0].take_string();
     if (!next) throw_unexpected();
     cursor = std::move(*next);
-    std::vector<std::string> keys;
-    for (Reply& element : parts[1].take_array()) {
-      auto key = element.take_string();
-      if (key && key->compare(0, prefix_.size(), prefix_) == 0) keys.push_back(std::move(*key));
-    }
+    auto keys = parts[1].take_array();
+    const auto is_foreign = [&](const Reply& key) { return key.string().substr(0, prefix_.size()) != prefix_; };
+    keys.erase(std::remove_if(keys.begin(), keys.end(), is_foreign), keys.end());
     return keys;
   }
 

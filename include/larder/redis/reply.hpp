@@ -50,6 +50,12 @@ class Reply {
            (kind_ == Kind::nil && (kind == Kind::string || kind == Kind::status));
   }
 
+  /// The bytes of a string, which stay in the reply. Another kind throws ProtocolError.
+  std::string_view string() const {
+    throw_unless(Kind::string);
+    return *std::get_if<std::string>(&content_);
+  }
+
   // Each takes the content out of a reply of its kind. Another kind throws ProtocolError, a failure ServerError, and a
   // lost reply std::bad_alloc.
 
