@@ -129,12 +129,12 @@ class RedisCache : public BaseCache {
         std::vector<Command> commands;
         commands.emplace_back("SCAN", 5, Kind::array).argument(cursor).argument("MATCH").argument(pattern);
         commands.back().argument("COUNT").argument(keys_per_scan);
-        if (!page.empty()) commands.push_back(del_command(page));
+        if (const Keys keys = ours(page); !keys.empty()) commands.push_back(del_command(keys));
         auto replies = run_all(*node, commands);
         if (replies.size() > 1) replies[1].take_integer();
         page = take_page(replies[0], cursor);
       } while (cursor != "0");
-      if (!page.empty()) node->run(del_command(page)).take_integer();
+      if (const Keys keys = ours(page); !keys.empty()) node->run(del_command(keys)).take_integer();
     }
   }
 
@@ -157,23 +157,29 @@ class RedisCache : public BaseCache {
     return command;
   }
 
-  static Command del_command(const Reply::Array& keys) {
+  static Command del_command(const Keys& keys) {
     Command command("DEL", keys.size(), Kind::integer);
-    for (const Reply& key : keys) command.key({}, key.string());
+    for (const auto key : keys) command.key({}, key);
     return command;
   }
 
-  // Reads the keys and the next cursor that SCAN answers with. What does not begin with the prefix is not ours to
-  // delete, whatever the server thinks of the pattern.
-  Reply::Array take_page(Reply& reply, std::string& cursor) const {
+  // Reads the keys and the next cursor that SCAN answers with.
+  static Reply::Array take_page(Reply& reply, std::string& cursor) {
     auto parts = reply.take_array();
     if (parts.size() != 2) throw_unexpected();
     auto next = parts[0].take_string();
     if (!next) throw_unexpected();
     cursor = std::move(*next);
-    auto keys = parts[1].take_array();
-    const auto is_foreign = [&](const Reply& key) { return key.string().substr(0, prefix_.size()) != prefix_; };
-    keys.erase(std::remove_if(keys.begin(), keys.end(), is_foreign), keys.end());
+    return parts[1].take_array();
+  }
+
+  // What does not begin with the prefix is not ours to delete, whatever the server thinks of the pattern.
+  Keys ours(const Reply::Array& page) const {
+    Keys keys;
+    keys.reserve(page.size());
+    for (const Reply& key : page) {
+      if (key.string().substr(0, prefix_.size()) == prefix_) keys.push_back(key.string());
+    }
     return keys;
   }
 
