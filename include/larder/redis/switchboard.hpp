@@ -56,7 +56,7 @@ class Switchboard {
     Lock lock(mutex_);
     waiting_.push_back(call);
     if (call.alone || links_.empty()) dispatch();
-    if (crowd_ > 1 && options_.busy_poll.count() != 0) {  // those who were answered together are about to call again
+    if (crowd_ > 1) {  // those who were answered together are about to call again
       unlock(lock);
       std::this_thread::yield();
       if (call.done.load(std::memory_order_acquire)) return;
