@@ -228,6 +228,7 @@ TEST_CASE("the content of a reply is taken as what it is, or not at all") {
   CHECK(Reply(Kind::status, "OK").take_status());
   CHECK_FALSE(Reply().take_status());
   CHECK(Reply(std::int64_t{-7}).take_integer() == -7);
+  CHECK(Reply(Kind::string, "text").string() == "text");
   CHECK(Reply(Reply::Array(3)).take_array().size() == 3);
 
   CHECK_THROWS_AS(Reply(Kind::status, "OK").take_string(), ProtocolError);
@@ -235,6 +236,7 @@ TEST_CASE("the content of a reply is taken as what it is, or not at all") {
   CHECK_THROWS_AS(Reply(Reply::Array()).take_string(), ProtocolError);
   CHECK_THROWS_AS(Reply(Kind::string, "OK").take_status(), ProtocolError);
   CHECK_THROWS_AS(Reply().take_integer(), ProtocolError);
+  CHECK_THROWS_AS(Reply().string(), ProtocolError);
   CHECK_THROWS_AS(Reply(Kind::string, "1").take_integer(), ProtocolError);
   CHECK_THROWS_AS(Reply().take_array(), ProtocolError);
   CHECK_THROWS_AS(Reply(Kind::string, "1").take_array(), ProtocolError);
@@ -243,7 +245,8 @@ TEST_CASE("the content of a reply is taken as what it is, or not at all") {
 TEST_CASE("a failure is thrown as what the server said, a lost reply as the lack of memory") {
   const auto taken = GENERATE(
       +[](Reply& reply) { reply.take_string(); }, +[](Reply& reply) { reply.take_status(); },
-      +[](Reply& reply) { reply.take_integer(); }, +[](Reply& reply) { reply.take_array(); });
+      +[](Reply& reply) { reply.take_integer(); }, +[](Reply& reply) { reply.take_array(); },
+      +[](Reply& reply) { reply.string(); });
   Reply failure(Kind::failure, "NOPERM this user may not");
   try {
     taken(failure);

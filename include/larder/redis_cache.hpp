@@ -177,8 +177,9 @@ class RedisCache : public BaseCache {
   Keys ours(const Reply::Array& page) const {
     Keys keys;
     keys.reserve(page.size());
-    for (const Reply& key : page) {
-      if (key.string().substr(0, prefix_.size()) == prefix_) keys.push_back(key.string());
+    for (const Reply& element : page) {
+      const auto key = element.string();
+      if (key.substr(0, prefix_.size()) == prefix_) keys.push_back(key);
     }
     return keys;
   }

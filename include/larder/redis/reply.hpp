@@ -50,7 +50,7 @@ class Reply {
            (kind_ == Kind::nil && (kind == Kind::string || kind == Kind::status));
   }
 
-  /// The bytes of a string, which stay in the reply. Another kind throws ProtocolError.
+  /// The bytes of a string, which stay in the reply. Throws as take_array() does for another kind, nil too.
   std::string_view string() const {
     throw_unless(Kind::string);
     return *std::get_if<std::string>(&content_);
