@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The quickstart: run.sh on a private Redis, run.sh redis://… or unix://… on yours, run.sh memory on none.
+# The quickstart: run.sh [--yes] on a private Redis, run.sh [--yes] redis://… or unix://… on yours, run.sh memory on
+# none. It asks before it installs anything, unless --yes is given, CI is set, or the user is root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/setup.sh

@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# The whole test suite; arguments go to ctest: ./tests/run.sh -R pool. LARDER_PRESET chooses another preset than dev.
+# The whole test suite: run.sh [--yes] [ARGUMENT...], with arguments for ctest, as in ./tests/run.sh -R pool. It asks
+# before it installs anything, unless --yes is given, CI is set, or the user is root. LARDER_PRESET chooses another
+# preset than dev.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/setup.sh

@@ -1,5 +1,11 @@
 # shellcheck shell=bash
-# Sourced by the run scripts: `need NAME...` installs what is missing with the system's package manager.
+# Sourced by the run scripts: `need NAME...` installs what is missing with the system's package manager. It shows the
+# command and asks first, unless the script's first argument is --yes, CI is set, or the user is root.
+
+if [[ ${1-} == --yes ]]; then
+  export LARDER_YES=1
+  shift
+fi
 
 # name          apt-get               dnf                   pacman               brew
 packages='
@@ -64,6 +70,20 @@ has() {
 
 as_root() { if ((EUID)); then sudo "$@"; else "$@"; fi; }
 
+# may_run COMMAND...: shows the command, and asks whether to run it.
+may_run() {
+  local answer command="$*"
+  if ((EUID)); then command=${command/as_root/sudo}; else command=${command/as_root /}; fi
+  printf "Missing packages, and the command that installs them:\n  %s\n" "$command" >&2
+  if ((EUID == 0)) || [[ ${CI-} || ${LARDER_YES-} ]]; then return; fi
+  if [[ ! -t 0 ]]; then
+    echo "Run it yourself, or pass --yes as the first argument." >&2
+    return 1
+  fi
+  read -rp "Run it? [y/N] " answer
+  [[ $answer == [yY]* ]] || { echo "Nothing was installed." >&2 && return 1; }
+}
+
 need() {
   local name manager column package missing=() install=() list=()
   for name; do has "$name" || missing+=("$name"); done
@@ -83,8 +103,10 @@ need() {
   done
   ((${#list[@]})) || return 0
 
-  echo "Installing with $manager: ${list[*]}"
-  if [[ $manager == apt-get ]]; then as_root apt-get update -q || echo "Going on with the package lists there are."; fi
+  may_run "${install[@]}" "${list[@]}"
+  if [[ $manager == apt-get ]]; then
+    as_root apt-get update -q || echo "The package lists could not be updated; using the ones that are here."
+  fi
   "${install[@]}" "${list[@]}"
 }
 
