@@ -3,7 +3,7 @@
 # none. It asks before it installs anything, unless --yes is given, CI is set, or the user is root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-. tests/setup.sh
+. tests/tools/setup.sh
 
 tools=(compiler cmake ninja hiredis)
 (($#)) || tools+=(redis)
@@ -13,8 +13,8 @@ if (($#)); then exec build/examples/examples/quickstart "$@"; fi
 
 dir=$PWD/build/redis
 if ((${#dir} > 90)); then dir=$(mktemp -d); fi
-trap 'tests/redis_server.sh stop "$dir"' EXIT
-tests/redis_server.sh start "$dir"
+trap 'tests/tools/redis_server.sh stop "$dir"' EXIT
+tests/tools/redis_server.sh start "$dir"
 build/examples/examples/quickstart "unix://$dir/redis.sock"
 
 echo

@@ -15,8 +15,8 @@
 #include <utility>
 #include <vector>
 
-#include "catch.hpp"
-#include "support.hpp"
+#include "support/catch.hpp"
+#include "support/testing.hpp"
 
 using larder::BaseCache;
 using larder::BatchError;

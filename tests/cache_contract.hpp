@@ -30,8 +30,8 @@
 #include <utility>
 #include <vector>
 
-#include "catch.hpp"
-#include "support.hpp"
+#include "support/catch.hpp"
+#include "support/testing.hpp"
 
 namespace larder::testing {
 

@@ -17,8 +17,8 @@
 #include <utility>
 
 #include "../examples/directory_cache.hpp"
-#include "catch.hpp"
-#include "redis_support.hpp"
+#include "support/catch.hpp"
+#include "support/shared_redis.hpp"
 
 using larder::BaseCache;
 using larder::testing::Subject;

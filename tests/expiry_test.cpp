@@ -9,7 +9,7 @@
 #include <string>
 #include <type_traits>
 
-#include "catch.hpp"
+#include "support/catch.hpp"
 
 using larder::Expiry;
 using namespace std::chrono_literals;

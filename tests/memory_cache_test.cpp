@@ -20,7 +20,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "catch.hpp"
+#include "support/catch.hpp"
 
 #ifdef __has_feature
 #define LARDER_CLANG_HAS(feature) __has_feature(feature)

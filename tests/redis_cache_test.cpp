@@ -23,9 +23,9 @@
 #include <utility>
 #include <vector>
 
-#include "catch.hpp"
-#include "redis_support.hpp"
-#include "support.hpp"
+#include "support/catch.hpp"
+#include "support/shared_redis.hpp"
+#include "support/testing.hpp"
 
 using Catch::Matchers::ContainsSubstring;
 using larder::BatchError;

@@ -4,10 +4,10 @@
 # preset than dev.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-. tests/setup.sh
+. tests/tools/setup.sh
 
 preset=${LARDER_PRESET:-dev}
 need compiler cmake ninja hiredis redis catch2 curl cachecontrol python-redis
 build "$preset"
-trap 'tests/redis_server.sh stop "$(<"build/$preset/tests/redis_dir")"' EXIT
+trap 'tests/tools/redis_server.sh stop "$(<"build/$preset/tests/redis_dir")"' EXIT
 ctest --preset "$preset" "$@"

@@ -4,7 +4,7 @@
 #include <cerrno>
 #include <cstdlib>
 
-#include "faults.hpp"
+#include "support/faults.hpp"
 
 using namespace faults;
 using larder::RedisCache;

@@ -1,6 +1,6 @@
 // clear() that is interrupted, and two at once.
 
-#include "faults.hpp"
+#include "support/faults.hpp"
 
 using namespace faults;
 using larder::ConnectionError;

@@ -5,7 +5,7 @@
 
 #include <csignal>
 
-#include "faults.hpp"
+#include "support/faults.hpp"
 
 using namespace faults;
 using larder::ConnectionError;

@@ -1,6 +1,6 @@
 // A forked child opens connections of its own, and its parent's go on unharmed.
 
-#include "faults.hpp"
+#include "support/faults.hpp"
 
 using namespace faults;
 using larder::ConnectionError;

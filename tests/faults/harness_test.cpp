@@ -2,7 +2,7 @@
 
 #include <csignal>
 
-#include "faults.hpp"
+#include "support/faults.hpp"
 
 using namespace faults;
 

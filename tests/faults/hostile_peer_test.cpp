@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "faults.hpp"
+#include "support/faults.hpp"
 
 using namespace faults;
 using Catch::Matchers::ContainsSubstring;

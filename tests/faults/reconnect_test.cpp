@@ -3,7 +3,7 @@
 #include <csignal>
 #include <functional>
 
-#include "faults.hpp"
+#include "support/faults.hpp"
 
 using namespace faults;
 using Catch::Matchers::ContainsSubstring;

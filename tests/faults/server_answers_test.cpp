@@ -1,7 +1,7 @@
 // What a server in its right mind may answer: each a ServerError with its code, and the connection kept unless the
 // server is the wrong one.
 
-#include "faults.hpp"
+#include "support/faults.hpp"
 
 using namespace faults;
 using Catch::Matchers::ContainsSubstring;

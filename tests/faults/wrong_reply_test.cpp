@@ -1,6 +1,6 @@
 // The right reply or none, whatever happens to the bytes on their way.
 
-#include "faults.hpp"
+#include "support/faults.hpp"
 
 using namespace faults;
 using larder::ConnectionError;

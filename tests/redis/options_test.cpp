@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "catch.hpp"
+#include "support/catch.hpp"
 
 using larder::InvalidArgument;
 using larder::redis::Options;

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Projects that use larder, each from nothing and with the README's own lines. Arguments choose among the legs.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-. tests/setup.sh
-. tests/packaging/check.sh
+cd "$(dirname "$0")/../../.."
+. tests/tools/setup.sh
+. tests/tools/packaging/check.sh
 
 legs=(fetch_content add_subdirectory find_package pkg_config compiler moved_prefix requested_version any_architecture
   unreadable_version hiredis_of_debian_12 hiredis_of_debian_13 hiredis_with_cmake_files hiredis_with_nothing hiredis_target
@@ -164,7 +164,7 @@ in_both_ways() {
 }
 
 debian_13() {
-  [[ -d $dir/debian_13 ]] || "$root/tests/hiredis.sh" trixie "$dir/debian_13"
+  [[ -d $dir/debian_13 ]] || "$root/tests/tools/hiredis.sh" trixie "$dir/debian_13"
   cp -R "$dir/debian_13" hiredis
 }
 
@@ -178,7 +178,7 @@ links() {
 }
 
 hiredis_of_debian_12() {
-  "$root/tests/hiredis.sh" bookworm hiredis
+  "$root/tests/tools/hiredis.sh" bookworm hiredis
   in_both_ways links 0.14.1 -D CMAKE_PREFIX_PATH="$PWD/hiredis"
 }
 
@@ -188,7 +188,7 @@ hiredis_of_debian_13() {
 }
 
 hiredis_with_cmake_files() {
-  "$root/tests/hiredis.sh" trixie source source
+  "$root/tests/tools/hiredis.sh" trixie source source
   cmake -S source -B source/build --install-prefix "$PWD/hiredis" -D DISABLE_TESTS=ON -D CMAKE_POLICY_VERSION_MINIMUM=3.5
   cmake --build source/build --target install
   in_both_ways links 1.2.0 -D CMAKE_PREFIX_PATH="$PWD/hiredis"
@@ -240,7 +240,7 @@ hiredis_too_old() {
 leg() {
   mkdir "$dir/$1"
   cd "$dir/$1"
-  cp "$root/tests/packaging/app.cpp" .
+  cp "$root/tests/tools/packaging/app.cpp" .
   HOME=$PWD "$1"
 }
 

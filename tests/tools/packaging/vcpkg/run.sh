@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # larder's vcpkg port and manifests, as far as they can be tested without vcpkg: stand_ins.cmake runs the port.
 set -euo pipefail
-cd "$(dirname "$0")/../../.."
-. tests/setup.sh
-. tests/packaging/check.sh
+cd "$(dirname "$0")/../../../.."
+. tests/tools/setup.sh
+. tests/tools/packaging/check.sh
 
 need compiler cmake hiredis pkg-config python3
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
-here=tests/packaging/vcpkg
+here=tests/tools/packaging/vcpkg
 version=$(larder_version)
 
 # vcpkg, too, moves what the port has made to where programs find it.
@@ -37,7 +37,7 @@ runs() { "$@" | grep -E "^larder $version with hiredis [0-9.]+$"; }
 
 as_usage_says() {
   mkdir "$dir/app"
-  cp tests/packaging/app.cpp "$dir/app/main.cpp"
+  cp tests/tools/packaging/app.cpp "$dir/app/main.cpp"
   cd "$dir/app"
   {
     printf 'cmake_minimum_required(VERSION 3.21)\nproject(app LANGUAGES CXX)\nadd_executable(main main.cpp)\n'
@@ -51,7 +51,7 @@ as_usage_says() {
 
 as_pkg_config_says() {
   # shellcheck disable=SC2046
-  c++ -std=c++17 tests/packaging/app.cpp -o "$dir/app/app" \
+  c++ -std=c++17 tests/tools/packaging/app.cpp -o "$dir/app/app" \
     $(PKG_CONFIG_PATH=$dir/installed/share/pkgconfig pkg-config --cflags --libs larder)
   runs "$dir/app/app"
 }

@@ -3,11 +3,11 @@
 # is public. Without names: each g++ and clang++ there is, the newest Clang that apt-get offers, and that with libc++.
 # For cross compilers: CPPFLAGS, LDLIBS, RUN, which runs a program, and URL, the Redis that it uses.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-. tests/setup.sh
+cd "$(dirname "$0")/../../.."
+. tests/tools/setup.sh
 
 dir=$(mktemp -d)
-trap 'tests/redis_server.sh stop "$dir/redis"; rm -rf "$dir"' EXIT
+trap 'tests/tools/redis_server.sh stop "$dir/redis"; rm -rf "$dir"' EXIT
 
 if (($# == 0)); then
   need compiler clang hiredis
@@ -29,11 +29,11 @@ if (($# == 0)); then
 fi
 
 (cd include && find larder -name '*.hpp') | sort | sed 's/.*/#include <&>/' >"$dir/all_headers.hpp"
-grep -rhoE '^#include <[a-z0-9_/]+(\.h)?>' include tests/compilers/*.cpp tests/compilers/calls.hpp | sort -u |
+grep -rhoE '^#include <[a-z0-9_/]+(\.h)?>' include tests/tools/compilers/*.cpp tests/tools/compilers/calls.hpp | sort -u |
   sed -E 's/#include (<.*>)/#if __has_include(\1)\n&\n#endif/' >"$dir/standard_headers.hpp"
 
 need redis
-[[ ${URL:-} ]] || tests/redis_server.sh start "$dir/redis"
+[[ ${URL:-} ]] || tests/tools/redis_server.sh start "$dir/redis"
 export URL=${URL:-unix://$dir/redis/redis.sock}
 export dir CPPFLAGS=${CPPFLAGS:-} LDLIBS=${LDLIBS:--lhiredis -pthread} RUN=${RUN:-}
 
@@ -53,8 +53,8 @@ standard() {
       "${compile[@]}" -fsyntax-only "$out.cpp" || return
     done <"$dir/all_headers.hpp"
   }
-  program() { "${compile[@]}" "$@" tests/compilers/*.cpp -o "$out.exe" $LDLIBS && $RUN "$out.exe" "$URL" "$BASHPID:"; }
-  macros() { "${compile[@]}" -fsyntax-only -include tests/compilers/windows_macros.hpp tests/compilers/*.cpp; }
+  program() { "${compile[@]}" "$@" tests/tools/compilers/*.cpp -o "$out.exe" $LDLIBS && $RUN "$out.exe" "$URL" "$BASHPID:"; }
+  macros() { "${compile[@]}" -fsyntax-only -include tests/tools/compilers/windows_macros.hpp tests/tools/compilers/*.cpp; }
 
   check "each header alone" each_header
   check "a program of everything" program

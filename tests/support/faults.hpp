@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-#include "../catch.hpp"
+#include "catch.hpp"
 #include "larder/error.hpp"
 #include "larder/redis/pool.hpp"
 #include "larder/redis_cache.hpp"

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # run.sh [LEG...]: all tests with other versions than those of the system, on Debian. The legs, all of them by default:
 #   hiredis-1.2     hiredis of Debian 13, else the system's
-#   trixie-redis    Debian 13 in a chroot: GCC 14, hiredis 1.2, Catch2 3.7, Redis 8.0; and tests/compilers/run.sh
+#   trixie-redis    Debian 13 in a chroot: GCC 14, hiredis 1.2, Catch2 3.7, Redis 8.0; and tests/tools/compilers/run.sh
 #   trixie-valkey   the same build with Valkey 8
 # LARDER_CHROOT is where the chroot is, or is made; it stays. It needs root, or sudo.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-. tests/setup.sh
+cd "$(dirname "$0")/../../.."
+. tests/tools/setup.sh
 
 chroot=${LARDER_CHROOT:-$PWD/build/trixie}
 partial=
@@ -51,14 +51,14 @@ leg() {
     hiredis-1.2)
       local prefix=$PWD/build/hiredis-trixie
       need compiler cmake ninja redis catch2 curl cachecontrol python-redis
-      [[ -e $prefix/include/hiredis/hiredis.h ]] || tests/hiredis.sh trixie "$prefix"
-      tests/versions/suite.sh build/hiredis-1.2 libhiredis.so.1 redis-server -D CMAKE_PREFIX_PATH="$prefix"
+      [[ -e $prefix/include/hiredis/hiredis.h ]] || tests/tools/hiredis.sh trixie "$prefix"
+      tests/tools/versions/suite.sh build/hiredis-1.2 libhiredis.so.1 redis-server -D CMAKE_PREFIX_PATH="$prefix"
       ;;
     trixie-redis)
-      in_chroot tests/versions/suite.sh /build libhiredis.so.1 redis-server
-      in_chroot tests/compilers/run.sh g++-14
+      in_chroot tests/tools/versions/suite.sh /build libhiredis.so.1 redis-server
+      in_chroot tests/tools/compilers/run.sh g++-14
       ;;
-    trixie-valkey) in_chroot tests/versions/suite.sh /build libhiredis.so.1 valkey-server ;;
+    trixie-valkey) in_chroot tests/tools/versions/suite.sh /build libhiredis.so.1 valkey-server ;;
     *) echo "There is no leg $1." >&2 && return 1 ;;
   esac
 }

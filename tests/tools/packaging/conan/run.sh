@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # larder's conan recipe, without any remote: what it packages and refuses, and programs that use the package.
 set -euo pipefail
-cd "$(dirname "$0")/../../.."
-. tests/setup.sh
-. tests/packaging/check.sh
+cd "$(dirname "$0")/../../../.."
+. tests/tools/setup.sh
+. tests/tools/packaging/check.sh
 
 need compiler cmake pkg-config venv
 if [[ ! -x build/conan/bin/conan ]]; then
@@ -15,12 +15,12 @@ export PATH=$PWD/build/conan/bin:$PATH
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 export CONAN_HOME=$dir/home
-here=tests/packaging/conan
+here=tests/tools/packaging/conan
 version=$(larder_version)
 
 # Of these, only 1.2.0 is in the range that larder asks for, and only it can be used.
 wrap_hiredis() {
-  tests/hiredis.sh trixie "$dir/hiredis"
+  tests/tools/hiredis.sh trixie "$dir/hiredis"
   conan profile detect
   conan remote remove '*'
   conan create $here/hiredis --version 1.2.0 -c user.hiredis:prefix="$dir/hiredis"
@@ -52,7 +52,7 @@ package_holds() {
 # A project elsewhere, made of what the README shows.
 project() {
   mkdir "$dir/app"
-  cp tests/packaging/app.cpp "$dir/app/main.cpp"
+  cp tests/tools/packaging/app.cpp "$dir/app/main.cpp"
   readme conan ini >"$dir/app/conanfile.txt"
   {
     printf 'cmake_minimum_required(VERSION 3.21)\nproject(app LANGUAGES CXX)\nadd_executable(app main.cpp)\n'

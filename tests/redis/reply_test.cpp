@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "catch.hpp"
+#include "support/catch.hpp"
 
 using larder::ProtocolError;
 using larder::ServerError;

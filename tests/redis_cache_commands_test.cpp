@@ -15,9 +15,9 @@
 #include <utility>
 #include <vector>
 
-#include "catch.hpp"
-#include "redis_support.hpp"
-#include "support.hpp"
+#include "support/catch.hpp"
+#include "support/recording_client.hpp"
+#include "support/testing.hpp"
 
 // RedisCache over clients of the tests' own, without a server.
 

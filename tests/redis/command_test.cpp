@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "catch.hpp"
+#include "support/catch.hpp"
 
 using larder::redis::Command;
 using larder::redis::Reply;

@@ -2,14 +2,14 @@
 # Counts the instructions of calls, and fails if one takes over 10 % more than instructions.txt records. `--record`
 # writes that file anew.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-. tests/setup.sh
+cd "$(dirname "$0")/../../.."
+. tests/tools/setup.sh
 
 need compiler hiredis redis valgrind
 dir=$(mktemp -d)
-trap 'tests/redis_server.sh stop "$dir/redis"; rm -rf "$dir"' EXIT
-tests/redis_server.sh start "$dir/redis"
-c++ -std=c++17 -O2 -I include tests/benchmarks/instructions.cpp -o "$dir/instructions" -lhiredis -pthread
+trap 'tests/tools/redis_server.sh stop "$dir/redis"; rm -rf "$dir"' EXIT
+tests/tools/redis_server.sh start "$dir/redis"
+c++ -std=c++17 -O2 -I include tests/tools/benchmarks/instructions.cpp -o "$dir/instructions" -lhiredis -pthread
 
 # The whole program's, with so many calls.
 count() {
@@ -26,7 +26,7 @@ per_call() {
   echo $(((many - few) / 1000))
 }
 
-recorded=tests/benchmarks/instructions.txt
+recorded=tests/tools/benchmarks/instructions.txt
 operations=(get_hit get_miss set set_expiring memory_hit)
 for operation in "${operations[@]}"; do
   instructions=$(per_call "$operation")

@@ -3,8 +3,8 @@
 # Without parts, all of them: `memory`, `include`, `instructions`, and the rows of the big table, which are chosen by a
 # piece of their name: run.sh 'get 100B*64' clear. A run of all parts draws throughput.svg.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
-. tests/setup.sh
+cd "$(dirname "$0")/../../.."
+. tests/tools/setup.sh
 
 options=() parts=() rows=()
 for word; do
@@ -51,18 +51,18 @@ start_redis() {
 run_rows() {
   local chart=()
   if ((${#parts[@]} == 0)); then
-    chart=(--chart tests/benchmarks/throughput.svg)
+    chart=(--chart tests/tools/benchmarks/throughput.svg)
     if is_quick; then chart=(--chart build/throughput.svg); fi
   fi
   start_redis
-  "$bin/benchmarks/bench" --unix "$dir/redis.sock" --port "$port" --targets "$targets" "${chart[@]}" "${options[@]}" \
+  "$bin/tools/benchmarks/bench" --unix "$dir/redis.sock" --port "$port" --targets "$targets" "${chart[@]}" "${options[@]}" \
     "${rows[@]}"
 }
 
 run_memory() {
   local tests='*exact LRU*,*resident*' repeats=9
   if is_quick; then repeats=1; fi
-  "$bin/benchmarks/memory_bench" $repeats | tee "$dir/memory"
+  "$bin/tools/benchmarks/memory_bench" $repeats | tee "$dir/memory"
   awk '
     /entries of/ { entries = $1 }
     $1 == "hit" && $3 == "ns" {
@@ -114,7 +114,7 @@ run_include() {
 }
 
 run_instructions() {
-  tests/benchmarks/instructions.sh | tee "$dir/instructions" || true
+  tests/tools/benchmarks/instructions.sh | tee "$dir/instructions" || true
   target 'instructions of RedisCache::get, hit' 2000 "$(awk '$1 == "get_hit" { print $2 }' "$dir/instructions")"
 }
 
