@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #pragma once
 
 #include <cstddef>
@@ -9,7 +10,7 @@
 
 namespace larder {
 
-/// Everything that larder throws at run time, beside std::bad_alloc. No message holds a password.
+/// Everything that larder throws at run time, besides std::bad_alloc. No message holds a password.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -64,8 +65,8 @@ class BatchError : public ServerError {
   /// The refused items, in order.
   const std::vector<Refusal>& refusals() const noexcept { return *refusals_; }
 
-  /// The first so many items of the batch were sent, and all of them that are not among refusals() were carried out.
-  /// The rest were not sent.
+  /// How many items were sent, from the front of the batch. Of these, all that are not among refusals() were carried
+  /// out.
   std::size_t sent() const noexcept { return sent_; }
 
  private:

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #pragma once
 
 #include <chrono>
@@ -39,7 +40,7 @@ class Expiry {
   /// Never.
   Expiry(std::nullopt_t) noexcept {}
 
-  /// After so many seconds, from the moment of the call it is given to; zero or less: already expired.
+  /// After this many seconds, from the moment of the call it is given to; zero or less: already expired.
   template <class Integer, std::enable_if_t<std::is_integral_v<Integer> && !std::is_same_v<Integer, bool>, int> = 0>
   Expiry(Integer seconds) noexcept : Expiry(std::chrono::duration<Integer>(seconds)) {}
 

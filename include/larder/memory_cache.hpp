@@ -1,7 +1,7 @@
+// SPDX-License-Identifier: MIT
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -12,62 +12,15 @@
 #include <shared_mutex>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "base_cache.hpp"
+#include "detail/read_mostly_lock.hpp"
+#include "detail/sieve_table.hpp"
 #include "error.hpp"
-#include "sieve_table.hpp"
 
 namespace larder {
-
-namespace detail {
-
-// A lock for many readers and few writers. A reader counts itself in one of several counters, each in a cache line of
-// its own and chosen by the thread, so that readers on different cores leave each other's caches alone; the one
-// counter of a std::shared_mutex costs them most of the second core. A writer has to look at all the counters.
-class ReadMostlyLock {
- public:
-  void lock_shared() {
-    auto& readers = my_readers();
-    readers.fetch_add(1);  // sequentially consistent, like a writer's steps: one of the two sees the other
-    if (!writing_.load()) return;
-    readers.fetch_sub(1);
-    const std::lock_guard<std::mutex> no_writer(writers_);
-    readers.fetch_add(1);
-  }
-  void unlock_shared() { my_readers().fetch_sub(1, std::memory_order_release); }
-
-  void lock() {
-    writers_.lock();
-    writing_.store(true);
-    for (auto& counter : counters_) {
-      while (counter.readers.load() != 0) std::this_thread::yield();
-    }
-  }
-  void unlock() {
-    writing_.store(false, std::memory_order_release);
-    writers_.unlock();
-  }
-
- private:
-  struct alignas(64) Counter {
-    std::atomic<std::uint32_t> readers{0};
-  };
-
-  std::atomic<std::uint32_t>& my_readers() noexcept {
-    static thread_local const char anchor = 0;  // its address tells threads apart; the factor spreads usual distances
-    const auto address = static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(&anchor));
-    return counters_[(address * 0x94D049BB133111EBU) >> 60].readers;
-  }
-
-  std::mutex writers_;
-  std::atomic<bool> writing_{false};
-  std::array<Counter, 16> counters_;
-};
-
-}  // namespace detail
 
 /// A cache in the memory of this process, bounded by bytes. When it is full it evicts by SIEVE (Zhang et al., "SIEVE is
 /// Simpler than LRU", NSDI 2024), which hits more often than LRU and lets hits go on side by side: a hit sets a flag
