@@ -212,6 +212,13 @@ TEST_CASE("contains asks for the value where a back end knows no better") {
   CHECK_FALSE(cache.contains(""));
 }
 
+TEST_CASE("an entry is the value alone where a back end knows no better") {
+  Hooks cache;
+  const auto entry = cache.get_entry("k");
+  CHECK((entry && entry->value == "value of k" && !entry->time_left));
+  CHECK_FALSE(cache.get_entry(""));
+}
+
 TEST_CASE("an expiry that has passed erases, and never reaches the hooks") {
   const Expiry expired = GENERATE(Expiry(0), Expiry(-1), Expiry(0ns), Expiry(-1ns), Expiry((std::chrono::hours::min)()),
                                   Expiry(system_clock::now()), Expiry(system_clock::time_point()));
@@ -322,6 +329,13 @@ TEST_CASE("a server's error has its first word as code") {
   CHECK(larder::ServerError("").code().empty());
 }
 
+TEST_CASE("an error of connection tells whether a change may have been made") {
+  CHECK_FALSE(larder::ConnectionError("refused").outcome_unknown());
+  CHECK(larder::ConnectionError("lost", true).outcome_unknown());
+  CHECK(larder::TimeoutError(std::string("late"), true).outcome_unknown());
+  CHECK_FALSE(larder::ProtocolError("odd").outcome_unknown());
+}
+
 TEST_CASE("a key or value over 512 MiB is refused before anything is done") {
   const larder::testing::TooLong much;
   const std::string_view long_text = much.text();
@@ -329,6 +343,7 @@ TEST_CASE("a key or value over 512 MiB is refused before anything is done") {
   Hooks cache;
 
   CHECK_THROWS_AS(cache.get(long_text), InvalidArgument);
+  CHECK_THROWS_AS(cache.get_entry(long_text), InvalidArgument);
   CHECK_THROWS_AS(cache.set(long_text, "v"), InvalidArgument);
   CHECK_THROWS_AS(cache.set("k", long_text), InvalidArgument);
   CHECK_THROWS_AS(cache.set("k", long_text, 0), InvalidArgument);

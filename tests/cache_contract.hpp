@@ -237,6 +237,7 @@ inline void keys_and_values(Subject& subject) {
     const TooLong much;
     cache.set("key", "value");
     CHECK_THROWS_AS(cache.get(much.text()), InvalidArgument);
+    CHECK_THROWS_AS(cache.get_entry(much.text()), InvalidArgument);
     CHECK_THROWS_AS(cache.set("key", much.text()), InvalidArgument);
     CHECK_THROWS_AS(cache.set(much.text(), "value"), InvalidArgument);
     CHECK_THROWS_AS(cache.add("other", much.text()), InvalidArgument);
@@ -441,6 +442,33 @@ inline void add_and_touch(Subject& subject) {
   }
 }
 
+inline void entries(Subject& subject) {
+  BaseCache& cache = subject.cache();
+  const auto time_left_is_right = [&](std::string_view key) {
+    const auto entry = cache.get_entry(key);
+    if (!entry || entry->value != cache.get(key)) return false;
+    if (!entry->time_left) return true;  // it cannot tell
+    if (*entry->time_left == (milliseconds::max)()) return never_expires(subject, key);
+    return expires_in(subject, key, *entry->time_left);
+  };
+
+  SECTION("an entry is the value and the time it has left") {
+    CHECK_FALSE(cache.get_entry("absent"));
+    cache.set("key", "value", 100);
+    CHECK(time_left_is_right("key"));
+    cache.touch("key", 1h);
+    CHECK(time_left_is_right("key"));
+    cache.touch("key", {});
+    CHECK(time_left_is_right("key"));
+    cache.set("empty", "", system_clock::now() + 30s);
+    CHECK(time_left_is_right("empty"));
+    cache.set("short", "value", 1ns);
+    CHECK(eventually([&] { return !cache.get_entry("short"); }));
+    cache.erase("key");
+    CHECK_FALSE(cache.get_entry("key"));
+  }
+}
+
 inline void clear_and_close(Subject& subject) {
   BaseCache& cache = subject.cache();
 
@@ -604,6 +632,7 @@ inline void check_contract(Subject& subject) {
   contract::keys_and_values(subject);
   contract::expiry(subject);
   contract::add_and_touch(subject);
+  contract::entries(subject);
   contract::clear_and_close(subject);
   contract::batches(subject);
   contract::threads(subject);

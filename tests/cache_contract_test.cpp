@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <larder/forwarding_cache.hpp>
 #include <larder/memory_cache.hpp>
 #include <larder/redis_cache.hpp>
 #include <optional>
@@ -57,6 +58,15 @@ class InMemory : public Subject {
 
   static inline milliseconds ahead_{};
   larder::MemoryCache cache_{options()};
+};
+
+class BehindDecorators : public InMemory {
+ public:
+  BaseCache& cache() override { return outer_; }
+
+ private:
+  larder::ForwardingCache inner_{InMemory::cache()};
+  larder::ForwardingCache outer_{inner_};
 };
 
 /// Database 1 of the test server, as another client sees it.
@@ -144,8 +154,8 @@ class InDirectory : public Subject {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("a cache keeps the contract of BaseCache", "", InMemory, OverPool, WithHostilePrefix,
-                   OverBorrowedContext, InDirectory) {
+TEMPLATE_TEST_CASE("a cache keeps the contract of BaseCache", "", InMemory, BehindDecorators, OverPool,
+                   WithHostilePrefix, OverBorrowedContext, InDirectory) {
   TestType subject;
   check_contract(subject);
 }

@@ -408,6 +408,28 @@ TEST_CASE("MemoryCache counts time from the last set or touch") {
   CHECK(cache.get("replaced") == "other");
 }
 
+TEST_CASE("MemoryCache tells the time left, rounded up to a millisecond") {
+  MemoryCache cache(Clock::drives(options(mebibyte)));
+  const auto left = [&] {
+    const auto entry = cache.get_entry("key");
+    return entry ? entry->time_left : std::nullopt;
+  };
+  cache.set("key", "value");
+  CHECK(left() == std::chrono::milliseconds::max());
+  cache.set("key", "value", 10ms);
+  CHECK(left() == 10ms);
+  Clock::advance(1ns);
+  CHECK(left() == 10ms);
+  Clock::advance(9ms);
+  CHECK(left() == 1ms);
+  Clock::advance(1ms - 2ns);
+  CHECK(left() == 1ms);
+  Clock::advance(1ns);
+  CHECK_FALSE(cache.get_entry("key"));
+  cache.set("key", "value", std::chrono::hours::max());
+  CHECK(left() == std::chrono::milliseconds::max());
+}
+
 TEST_CASE("MemoryCache takes an expiry that is longer than its clock can count for the longest") {
   MemoryCache cache(Clock::drives(options(mebibyte)));
   const auto longest = std::chrono::hours::max();

@@ -25,6 +25,13 @@ class BaseCache {
   /// No key and no value may be longer: 512 MiB.
   static constexpr std::size_t max_length = detail::max_length;
 
+  /// A value, and how long it is still kept.
+  struct Entry {
+    std::string value;  ///< any bytes
+    /// None: this cache cannot tell. milliseconds::max(): it never expires.
+    std::optional<std::chrono::milliseconds> time_left;
+  };
+
   BaseCache(const BaseCache&) = delete;
   BaseCache& operator=(const BaseCache&) = delete;
   virtual ~BaseCache() = default;
@@ -33,6 +40,12 @@ class BaseCache {
   std::optional<std::string> get(std::string_view key) {
     detail::checked_size(key);
     return do_get(key);
+  }
+
+  /// The value of a live key and the time it has left, or nothing.
+  std::optional<Entry> get_entry(std::string_view key) {
+    detail::checked_size(key);
+    return do_get_entry(key);
   }
 
   /// Stores a value, in place of an earlier one and its expiry. An expiry that has passed leaves the key absent.
@@ -143,6 +156,8 @@ class BaseCache {
   BaseCache() = default;
 
  private:
+  friend class ForwardingCache;
+
   virtual std::optional<std::string> do_get(std::string_view key) = 0;
   virtual void do_set(std::string_view key, std::string_view value, Ttl ttl) = 0;
   virtual bool do_add(std::string_view key, std::string_view value, Ttl ttl) = 0;
@@ -150,6 +165,12 @@ class BaseCache {
   virtual bool do_erase(std::string_view key) = 0;
   virtual void do_clear() = 0;
 
+  // Whether do_get_entry() tells the time left.
+  virtual bool do_tells_time() const noexcept { return false; }
+  virtual std::optional<Entry> do_get_entry(std::string_view key) {
+    auto value = do_get(key);
+    return value ? std::optional<Entry>({std::move(*value), std::nullopt}) : std::nullopt;
+  }
   virtual bool do_contains(std::string_view key) { return do_get(key).has_value(); }
   virtual void do_close() {}
   virtual void do_get_many(const std::vector<std::string_view>& keys, std::vector<std::optional<std::string>>& values) {

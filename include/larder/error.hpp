@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -19,7 +20,15 @@ class Error : public std::runtime_error {
 /// No connection, or it was lost.
 class ConnectionError : public Error {
  public:
-  using Error::Error;
+  /// `outcome_unknown`: a change was sent, and no answer came.
+  explicit ConnectionError(const std::string& text, bool outcome_unknown = false)
+      : Error(text), outcome_unknown_(outcome_unknown) {}
+
+  /// True if a change was sent and may have been carried out; false if nothing was sent, and for reads.
+  bool outcome_unknown() const noexcept { return outcome_unknown_; }
+
+ private:
+  bool outcome_unknown_;
 };
 
 /// The time allowed ran out.
@@ -47,7 +56,7 @@ class ServerError : public Error {
 };
 
 /// The server refused some items of a batch, and carried out the others. what() and code() are those of the first
-/// refusal.
+/// refusal. Copies share what they hold.
 class BatchError : public ServerError {
  public:
   /// One refused item.
@@ -56,21 +65,30 @@ class BatchError : public ServerError {
     std::string message;  ///< the server's
   };
 
-  /// `refusals` is not empty; `sent` is how many items, from the front of the batch, were sent to the server.
-  BatchError(std::vector<Refusal> refusals, std::size_t sent)
+  /// `refusals` is not empty; `sent` is how many items, from the front of the batch, were sent to the server; `values`
+  /// has a value a key if the batch reads.
+  BatchError(std::vector<Refusal> refusals, std::size_t sent, std::vector<std::optional<std::string>> values = {})
       : ServerError(refusals.front().message),
-        refusals_(std::make_shared<const std::vector<Refusal>>(std::move(refusals))),
+        items_(std::make_shared<const Items>(Items{std::move(refusals), std::move(values)})),
         sent_(sent) {}
 
   /// The refused items, in order.
-  const std::vector<Refusal>& refusals() const noexcept { return *refusals_; }
+  const std::vector<Refusal>& refusals() const noexcept { return items_->refusals; }
+
+  /// What get_many did read, in the order of the keys; nothing for a miss or a refused key. Empty for other batches.
+  const std::vector<std::optional<std::string>>& values() const noexcept { return items_->values; }
 
   /// How many items were sent, from the front of the batch. Of these, all that are not among refusals() were carried
   /// out.
   std::size_t sent() const noexcept { return sent_; }
 
  private:
-  std::shared_ptr<const std::vector<Refusal>> refusals_;
+  struct Items {
+    std::vector<Refusal> refusals;
+    std::vector<std::optional<std::string>> values;
+  };
+
+  std::shared_ptr<const Items> items_;
   std::size_t sent_;
 };
 

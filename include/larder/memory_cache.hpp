@@ -63,9 +63,21 @@ class MemoryCache : public BaseCache {
     const std::shared_lock<detail::ReadMostlyLock> hold(shard.lock);
     detail::Entry* const entry = find_live(shard, hash, key);
     if (entry == nullptr) return std::nullopt;
-    if (!entry->visited.load(std::memory_order_relaxed)) entry->visited.store(true, std::memory_order_relaxed);
+    entry->mark_visited();
     return std::optional<std::string>(entry->value());
   }
+
+  std::optional<Entry> do_get_entry(std::string_view key) override {
+    const auto hash = hash_of(key);
+    Shard& shard = shard_of(hash);
+    const std::shared_lock<detail::ReadMostlyLock> hold(shard.lock);
+    detail::Entry* const entry = find_live(shard, hash, key);
+    if (entry == nullptr) return std::nullopt;
+    entry->mark_visited();
+    return Entry{std::string(entry->value()), time_left(entry->deadline)};
+  }
+
+  bool do_tells_time() const noexcept override { return true; }
 
   bool do_contains(std::string_view key) override {
     const auto hash = hash_of(key);
@@ -134,6 +146,12 @@ class MemoryCache : public BaseCache {
     const auto longest = (TimePoint::max)() - (std::max)(now, TimePoint());
     return ttl && *ttl < std::chrono::duration_cast<std::chrono::milliseconds>(longest) ? now + *ttl
                                                                                         : (TimePoint::max)();
+  }
+
+  std::chrono::milliseconds time_left(TimePoint deadline) const {
+    using std::chrono::milliseconds;
+    if (deadline == (TimePoint::max)()) return (milliseconds::max)();
+    return (std::max)(std::chrono::ceil<milliseconds>(deadline - now_()), milliseconds(1));  // it was live just now
   }
 
   // The upper half chooses the shard, the lower half the bucket.

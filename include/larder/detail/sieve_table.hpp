@@ -57,6 +57,9 @@ struct Entry {
   std::size_t bytes() const noexcept { return bytes(key_size, value_size); }
   std::string_view key() noexcept { return {text(), key_size}; }
   std::string_view value() noexcept { return {text() + key_size, value_size}; }
+  void mark_visited() noexcept {
+    if (!visited.load(std::memory_order_relaxed)) visited.store(true, std::memory_order_relaxed);
+  }
   bool has_expired(TimePoint now) const noexcept { return deadline <= now && deadline != (TimePoint::max)(); }
 
  private:
