@@ -13,8 +13,10 @@
 #include "detail/batch.hpp"
 #include "error.hpp"
 #include "expiry.hpp"
+#include "version.hpp"
 
 namespace larder {
+inline namespace LARDER_ABI {
 
 /// A cache of byte strings by byte strings: any bytes, the empty string too. Every implementation is thread-safe.
 ///
@@ -188,4 +190,5 @@ class BaseCache {
   static bool has_passed(Ttl left) noexcept { return left && left->count() <= 0; }
 };
 
+}  // namespace LARDER_ABI
 }  // namespace larder

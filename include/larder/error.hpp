@@ -9,7 +9,10 @@
 #include <utility>
 #include <vector>
 
+#include "version.hpp"
+
 namespace larder {
+inline namespace LARDER_ABI {
 
 /// Everything that larder throws at run time, besides std::bad_alloc. No message holds a password.
 class Error : public std::runtime_error {
@@ -98,4 +101,5 @@ class InvalidArgument : public Error {
   using Error::Error;
 };
 
+}  // namespace LARDER_ABI
 }  // namespace larder

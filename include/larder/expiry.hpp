@@ -9,9 +9,10 @@
 #include <ratio>
 #include <type_traits>
 
-namespace larder {
+#include "version.hpp"
 
-namespace detail {
+namespace larder::detail {
+inline namespace LARDER_ABI {
 
 // Rounds up to To, and to the nearest end of its range where the value lies outside; NaN counts as the smallest.
 template <class To, class Rep, class Period>
@@ -28,7 +29,11 @@ To ceil_saturated(std::chrono::duration<Rep, Period> duration) {
   }
 }
 
-}  // namespace detail
+}  // namespace LARDER_ABI
+}  // namespace larder::detail
+
+namespace larder {
+inline namespace LARDER_ABI {
 
 /// When an entry expires: never, after a duration, or at a point in time. Converts implicitly from what says so, so
 /// that callers write `60` (seconds), `500ms`, `system_clock::now() + 1h`, or nothing. A `double`, a `bool` and a
@@ -81,4 +86,5 @@ class Expiry {
   std::chrono::system_clock::duration at_{};  // since the clock's epoch
 };
 
+}  // namespace LARDER_ABI
 }  // namespace larder

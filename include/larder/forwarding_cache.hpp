@@ -11,8 +11,10 @@
 
 #include "base_cache.hpp"
 #include "error.hpp"
+#include "version.hpp"
 
 namespace larder {
+inline namespace LARDER_ABI {
 
 /// The base class of decorators: each hook calls the same hook of another cache. Derive from it and override what
 /// should be different; an override calls ForwardingCache::do_get(key), say, to reach the inner cache.
@@ -59,4 +61,5 @@ class ForwardingCache : public BaseCache {
   const std::shared_ptr<BaseCache> inner_;
 };
 
+}  // namespace LARDER_ABI
 }  // namespace larder

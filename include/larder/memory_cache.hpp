@@ -19,8 +19,10 @@
 #include "detail/read_mostly_lock.hpp"
 #include "detail/sieve_table.hpp"
 #include "error.hpp"
+#include "version.hpp"
 
 namespace larder {
+inline namespace LARDER_ABI {
 
 /// A cache in the memory of this process, bounded by bytes. When it is full it evicts by SIEVE (Zhang et al., "SIEVE is
 /// Simpler than LRU", NSDI 2024), which hits more often than LRU and lets hits go on side by side: a hit sets a flag
@@ -179,4 +181,5 @@ class MemoryCache : public BaseCache {
   const std::size_t limit_;
 };
 
+}  // namespace LARDER_ABI
 }  // namespace larder

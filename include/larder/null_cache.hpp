@@ -6,8 +6,10 @@
 #include <string_view>
 
 #include "base_cache.hpp"
+#include "version.hpp"
 
 namespace larder {
+inline namespace LARDER_ABI {
 
 /// Keeps nothing, to switch caching off: every read is a miss, and `add`, `touch` and `erase` give false.
 class NullCache : public BaseCache {
@@ -21,4 +23,5 @@ class NullCache : public BaseCache {
   bool do_tells_time() const noexcept override { return true; }
 };
 
+}  // namespace LARDER_ABI
 }  // namespace larder

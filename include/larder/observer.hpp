@@ -5,8 +5,10 @@
 #include <string_view>
 
 #include "error.hpp"
+#include "version.hpp"
 
 namespace larder {
+inline namespace LARDER_ABI {
 
 /// Is told what happens, as it happens. Derive and override what is of interest; each function does nothing by default.
 ///
@@ -39,4 +41,5 @@ class Observer {
   virtual void circuit(bool /*open*/) noexcept {}
 };
 
+}  // namespace LARDER_ABI
 }  // namespace larder

@@ -4,7 +4,10 @@
 #include <chrono>
 #include <cstdint>
 
+#include "version.hpp"
+
 namespace larder {
+inline namespace LARDER_ABI {
 
 /// What a cache has counted since it was made. What a cache cannot count stays 0.
 struct CacheStats {
@@ -32,7 +35,11 @@ struct LoadStats {
   std::chrono::nanoseconds load_time{0};  ///< time spent in loaders
 };
 
-namespace redis {
+}  // namespace LARDER_ABI
+}  // namespace larder
+
+namespace larder::redis {
+inline namespace LARDER_ABI {
 
 /// What a Pool has counted since it was made.
 struct PoolStats {
@@ -48,6 +55,5 @@ struct PoolStats {
   std::uint64_t waiting = 0;           ///< calls that wait for a connection now
 };
 
-}  // namespace redis
-
-}  // namespace larder
+}  // namespace LARDER_ABI
+}  // namespace larder::redis

@@ -10,8 +10,10 @@
 #include <vector>
 
 #include "../error.hpp"
+#include "../version.hpp"
 
 namespace larder::detail {
+inline namespace LARDER_ABI {
 
 // No key and no value may be longer.
 constexpr std::size_t max_length = std::size_t{512} * 1024 * 1024;
@@ -113,4 +115,5 @@ void for_each_piece(const Range& range, Visit visit) {
   flush();
 }
 
+}  // namespace LARDER_ABI
 }  // namespace larder::detail

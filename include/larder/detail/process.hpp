@@ -9,7 +9,10 @@
 #include <pthread.h>
 #endif
 
+#include "../version.hpp"
+
 namespace larder::detail {
+inline namespace LARDER_ABI {
 
 // How many times this process was forked off since fork() was first watched. Shared by all who have state that belongs
 // to threads or sockets of one process: a child sees a greater number than its parent.
@@ -27,4 +30,5 @@ inline void watch_forks() {
 // Differs between a process and its forked children. One load, no system call.
 inline std::uint32_t process_generation() noexcept { return fork_count.load(std::memory_order_relaxed); }
 
+}  // namespace LARDER_ABI
 }  // namespace larder::detail

@@ -7,7 +7,10 @@
 #include <mutex>
 #include <thread>
 
+#include "../version.hpp"
+
 namespace larder::detail {
+inline namespace LARDER_ABI {
 
 // A lock for many readers and few writers. A reader counts itself in one of several counters, each in a cache line of
 // its own and chosen by the thread, so that readers on different cores do not share a line; the one counter of a
@@ -59,4 +62,5 @@ class ReadMostlyLock {
   std::array<Counter, 16> counters_;
 };
 
+}  // namespace LARDER_ABI
 }  // namespace larder::detail

@@ -12,7 +12,10 @@
 #include <utility>
 #include <vector>
 
+#include "../version.hpp"
+
 namespace larder::detail {
+inline namespace LARDER_ABI {
 
 // What the allocator takes for a block of this size, by glibc's rules; others come close.
 constexpr std::size_t allocated_size(std::size_t size) noexcept {
@@ -191,4 +194,5 @@ class SieveTable {
   Entry* hand_ = nullptr;
 };
 
+}  // namespace LARDER_ABI
 }  // namespace larder::detail

@@ -118,11 +118,11 @@ moved_prefix() {
 
 requested_version() {
   follow find_package
-  for good in 0.1 0.1.0; do
+  for good in 0.2 0.2.0; do
     project <<<"find_package(larder $good CONFIG REQUIRED)"
     configure
   done
-  for bad in 0.0 0.1.1 0.2 1.0; do
+  for bad in 0.1 0.2.1 0.3 1.0; do
     project <<<"find_package(larder $bad CONFIG REQUIRED)"
     refuses "compatible with requested version \"$bad\""
   done
