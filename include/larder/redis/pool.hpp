@@ -12,11 +12,11 @@
 #include "../error.hpp"
 #include "client.hpp"
 #include "command.hpp"
-#include "connection.hpp"
+#include "detail/connection.hpp"
+#include "detail/socket.hpp"
+#include "detail/switchboard.hpp"
 #include "options.hpp"
 #include "reply.hpp"
-#include "socket.hpp"
-#include "switchboard.hpp"
 
 namespace larder::redis {
 

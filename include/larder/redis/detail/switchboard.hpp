@@ -10,13 +10,13 @@
 #include <utility>
 #include <vector>
 
-#include "../error.hpp"
+#include "../../error.hpp"
+#include "../options.hpp"
+#include "../reply.hpp"
 #include "call.hpp"
 #include "connection.hpp"
 #include "failure.hpp"
-#include "options.hpp"
 #include "patience.hpp"
-#include "reply.hpp"
 #include "socket.hpp"
 
 namespace larder::redis::detail {

@@ -16,11 +16,11 @@
 #include <utility>
 #include <vector>
 
-#include "../error.hpp"
-#include "command.hpp"
-#include "options.hpp"
+#include "../../error.hpp"
+#include "../command.hpp"
+#include "../options.hpp"
+#include "../reply.hpp"
 #include "patience.hpp"
-#include "reply.hpp"
 #include "socket.hpp"
 
 namespace larder::redis {

@@ -28,7 +28,7 @@
 #include <system_error>
 #include <vector>
 
-#include "../error.hpp"
+#include "../../error.hpp"
 
 namespace larder::redis {
 

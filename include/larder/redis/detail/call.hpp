@@ -7,11 +7,11 @@
 #include <cstddef>
 #include <mutex>
 
-#include "command.hpp"
+#include "../command.hpp"
+#include "../options.hpp"
+#include "../reply.hpp"
 #include "connection.hpp"
 #include "failure.hpp"
-#include "options.hpp"
-#include "reply.hpp"
 #include "socket.hpp"
 
 namespace larder::redis::detail {
