@@ -63,33 +63,33 @@ class RedisCache : public BaseCache {
   }
 
   void do_set(std::string_view key, std::string_view value, Ttl ttl) override {
-    if (!client_->run(set_command(key, value, ttl)).take_status()) throw_unexpected();
+    if (!client_->run(set_command(key, value, ttl)).is_status()) throw_unexpected();
   }
 
   bool do_add(std::string_view key, std::string_view value, Ttl ttl) override {
-    return client_->run(set_command(key, value, ttl, true)).take_status();
+    return client_->run(set_command(key, value, ttl, true)).is_status();
   }
 
   bool do_touch(std::string_view key, Ttl ttl) override {
     if (ttl) {
       Command command("PEXPIRE", 2, Kind::integer);
-      return client_->run(add_key(command, key).argument(milliseconds(*ttl))).take_integer() != 0;
+      return client_->run(add_key(command, key).argument(milliseconds(*ttl))).integer() != 0;
     }
     std::vector<Command> commands;  // PERSIST does not tell a key without expiry from no key
     commands.push_back(key_command("EXISTS", key, Kind::integer));
     commands.push_back(key_command("PERSIST", key, Kind::integer));
     auto replies = run_all(*client_, commands);
-    const bool existed = replies[0].take_integer() != 0;
-    const bool persists = replies[1].take_integer() != 0;
+    const bool existed = replies[0].integer() != 0;
+    const bool persists = replies[1].integer() != 0;
     return existed || persists;
   }
 
   bool do_contains(std::string_view key) override {
-    return client_->run(key_command("EXISTS", key, Kind::integer)).take_integer() != 0;
+    return client_->run(key_command("EXISTS", key, Kind::integer)).integer() != 0;
   }
 
   bool do_erase(std::string_view key) override {
-    return client_->run(key_command("DEL", key, Kind::integer)).take_integer() != 0;
+    return client_->run(key_command("DEL", key, Kind::integer)).integer() != 0;
   }
 
   void do_get_many(const Keys& keys, Values& values) override {
@@ -107,7 +107,7 @@ class RedisCache : public BaseCache {
     auto replies = run_all(*client_, commands);
     Refusals refusals;
     for (std::size_t i = 0; i < replies.size(); ++i) {
-      if (!refused(replies[i], i, refusals) && !replies[i].take_status()) throw_unexpected();
+      if (!refused(replies[i], i, refusals) && !replies[i].is_status()) throw_unexpected();
     }
     throw_if_any(std::move(refusals), items.size());
   }
@@ -115,7 +115,7 @@ class RedisCache : public BaseCache {
   std::size_t do_erase_many(const Keys& keys) override {
     std::size_t erased = 0;
     run_on_keys("DEL", Kind::integer, keys,
-                [&](Reply& reply, std::size_t) { erased += static_cast<std::size_t>(reply.take_integer()); });
+                [&](Reply& reply, std::size_t) { erased += static_cast<std::size_t>(reply.integer()); });
     return erased;
   }
 
@@ -131,10 +131,10 @@ class RedisCache : public BaseCache {
         commands.back().argument("COUNT").argument(keys_per_scan);
         if (const Keys keys = ours(page); !keys.empty()) commands.push_back(del_command(keys));
         auto replies = run_all(*node, commands);
-        if (replies.size() > 1) replies[1].take_integer();
+        if (replies.size() > 1) replies[1].integer();
         page = take_page(replies[0], cursor);
       } while (cursor != "0");
-      if (const Keys keys = ours(page); !keys.empty()) node->run(del_command(keys)).take_integer();
+      if (const Keys keys = ours(page); !keys.empty()) node->run(del_command(keys)).integer();
     }
   }
 
@@ -153,7 +153,7 @@ class RedisCache : public BaseCache {
     Command command("SET", 2U + (ttl ? 2U : 0U) + (only_if_absent ? 1U : 0U), Kind::status);
     add_key(command, key).value(value);
     if (ttl) command.argument("PX").argument(milliseconds(*ttl));
-    if (only_if_absent) command.argument("NX").once();
+    if (only_if_absent) command.argument("NX").never_repeat();
     return command;
   }
 

@@ -95,7 +95,7 @@ TEST_CASE("a command is still itself after copies and moves") {
     const std::string name(size, 'n');
     const std::string expected = request({"SET", "p:" + name, "value", "NX"});
     Command original("SET", 3, Kind::status);
-    original.key("p:", name).value("value").argument("NX").once();
+    original.key("p:", name).value("value").argument("NX").never_repeat();
     Command copy(original);
     Command moved(std::move(original));
     std::vector<Command> many(3, copy);
@@ -117,5 +117,5 @@ TEST_CASE("a command knows its first key, its answer, and whether it may be repe
   CHECK(mget.answer() == Kind::array);
   CHECK(mget.repeatable());
   CHECK(encoded(mget) == request({"MGET", "p:a", "p:b", "p:c"}));
-  CHECK_FALSE(mget.once().repeatable());
+  CHECK_FALSE(mget.never_repeat().repeatable());
 }

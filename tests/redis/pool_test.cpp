@@ -72,7 +72,7 @@ TEST_CASE("a pool connects when there is something to do, and leaves when it is 
     Pool pool(options());
     CHECK(pool.run(std::vector<Command>()).empty());
     CHECK(server.connections() == 0);
-    for (int i = 0; i < 100; ++i) CHECK(pool.run(Command("PING", 0, Kind::status)).take_status());
+    for (int i = 0; i < 100; ++i) CHECK(pool.run(Command("PING", 0, Kind::status)).is_status());
     CHECK(server.connections() == 1);
   }
   CHECK(eventually([&] { return server.connections() == 0; }));
@@ -103,7 +103,7 @@ TEST_CASE("a connection has the user, the database and the name of the options")
     Pool pool(named);
     CHECK(pool.run(Command("ACL", 1, Kind::string).argument("WHOAMI")).take_string() == "pooled");
     CHECK(pool.run(Command("CLIENT", 1, Kind::string).argument("GETNAME")).take_string() == "pool-test");
-    CHECK(pool.run(set("key", "value")).take_status());
+    CHECK(pool.run(set("key", "value")).is_status());
     CHECK(server.probe.text("GET", "key") == "value");
   }
   server.probe("ACL", "DELUSER", "pooled");
@@ -115,7 +115,7 @@ TEST_CASE("replies of every kind, a server's error among them") {
   CHECK(pool.run(get("key")).kind() == Kind::nil);
   CHECK(pool.run(set("key", "value")).kind() == Kind::status);
   CHECK(pool.run(get("key")).take_string() == "value");
-  CHECK(pool.run(Command("STRLEN", 1, Kind::integer).key({}, "key")).take_integer() == 5);
+  CHECK(pool.run(Command("STRLEN", 1, Kind::integer).key({}, "key")).integer() == 5);
   auto array = pool.run(Command("MGET", 2, Kind::array).key({}, "key").key({}, "absent")).take_array();
   REQUIRE(array.size() == 2);
   CHECK(array[0].take_string() == "value");
@@ -188,7 +188,7 @@ TEST_CASE("many threads share few connections, and each gets its own replies") {
       const std::string key = me + " " + std::to_string(round);
       const std::string value = value_of(key, round % 10 == 0 ? 100'000 : 10 + round);
       const auto start = std::chrono::steady_clock::now();
-      const bool stored = pool.run(set(key, value)).take_status();
+      const bool stored = pool.run(set(key, value)).is_status();
       const bool read = pool.run(get(key)).take_string() == value;
       auto replies = pool.run({get(key), Command("ECHO", 1, Kind::string).argument(key), get("absent")});
       const bool piped = replies.size() == 3 && replies[0].take_string() == value && replies[1].take_string() == key &&
@@ -221,7 +221,7 @@ TEST_CASE("a command that waits does not hold up the others") {
     for (int round = 0; round < 20; ++round) pool.run(set(me, value_of(me)));
   });
   CHECK(pool.run(get("7")).take_string() == value_of("7"));
-  CHECK(pool.run(Command("RPUSH", 2, Kind::integer).key({}, "list").argument("element")).take_integer() == 1);
+  CHECK(pool.run(Command("RPUSH", 2, Kind::integer).key({}, "list").argument("element")).integer() == 1);
   waiting.join();
   CHECK(popped == "element");
   CHECK(server.connections() == 2);

@@ -62,7 +62,7 @@ class Command {
   }
 
   /// Says that the command must not be sent a second time when the outcome of the first is unknown.
-  Command& once() {
+  Command& never_repeat() {
     repeatable_ = false;
     return *this;
   }

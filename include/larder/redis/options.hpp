@@ -1,18 +1,18 @@
 #pragma once
 
-#include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cstddef>
-#include <cstdint>
-#include <limits>
 #include <string>
 #include <string_view>
-#include <type_traits>
+#include <vector>
 
 #include "../error.hpp"
+#include "detail/url.hpp"
 
 namespace larder::redis {
+
+/// A point in time by the monotonic clock, at which something must have ended.
+using Deadline = std::chrono::steady_clock::time_point;
 
 /// Where Redis is, who asks, how long it may take, and how much of it.
 struct Options {
@@ -42,62 +42,6 @@ struct Options {
 
 namespace detail {
 
-[[noreturn]] inline void throw_bad_option(std::string_view name, std::string_view rule) {
-  throw InvalidArgument(std::string(name).append(": ").append(rule));
-}
-
-inline std::string percent_decoded(std::string_view name, std::string_view text) {
-  std::string decoded;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      decoded += text[i];
-      continue;
-    }
-    unsigned char byte = 0;
-    const char* const digits = text.data() + i + 1;
-    if (text.size() - i < 3 || std::from_chars(digits, digits + 2, byte, 16).ptr != digits + 2) {
-      throw_bad_option(name, "a '%' must be followed by two hexadecimal digits; '%' itself is written %25");
-    }
-    decoded += static_cast<char>(byte);
-    i += 2;
-  }
-  return decoded;
-}
-
-// Digits alone, in the range of Integer; the rest of the text is returned.
-template <class Integer>
-std::string_view read_number(std::string_view name, std::string_view text, Integer& number) {
-  const char* const end = text.data() + text.size();
-  std::from_chars_result read{text.data(), std::errc::invalid_argument};
-  if (!text.empty() && text.front() != '-') read = std::from_chars(text.data(), end, number);
-  if (read.ec != std::errc()) throw_bad_option(name, "must be a number that is not negative and not too large");
-  return text.substr(static_cast<std::size_t>(read.ptr - text.data()));
-}
-
-inline void assign(std::string_view name, std::string_view text, std::string& member) {
-  member = percent_decoded(name, text);
-}
-
-template <class Integer, std::enable_if_t<std::is_integral_v<Integer>, int> = 0>
-void assign(std::string_view name, std::string_view text, Integer& member) {
-  if (!read_number(name, text, member).empty()) throw_bad_option(name, "must be a number");
-}
-
-template <class Rep, class Period>
-void assign(std::string_view name, std::string_view text, std::chrono::duration<Rep, Period>& member) {
-  using Member = std::chrono::duration<Rep, Period>;
-  std::int64_t count = 0;
-  const std::string_view unit = read_number(name, text, count);
-  constexpr std::int64_t longest = 1'000'000'000;  // keeps every unit within range
-  if (count > longest) throw_bad_option(name, "is too long");
-  const auto in = [&](auto given) { member = std::chrono::ceil<Member>(given); };
-  if (unit == "us" || (unit.empty() && count == 0)) return in(std::chrono::microseconds(count));
-  if (unit == "ms") return in(std::chrono::milliseconds(count));
-  if (unit == "s") return in(std::chrono::seconds(count));
-  if (unit == "min") return in(std::chrono::minutes(count));
-  throw_bad_option(name, "must be a number with a unit: us, ms, s or min, as in 500ms");
-}
-
 // Calls visit(name, member) for every option of a URL.
 template <class Visit>
 void for_each_option(Options& options, Visit visit) {
@@ -115,92 +59,20 @@ void for_each_option(Options& options, Visit visit) {
   visit("max_reply_bytes", options.max_reply_bytes);
 }
 
-// Takes the front of `text` up to `separator`, and the separator; all of it if there is none.
-inline std::string_view take_until(std::string_view& text, char separator) {
-  const std::size_t at = text.find(separator);
-  const std::string_view front = text.substr(0, at);
-  text = at == std::string_view::npos ? std::string_view() : text.substr(at + 1);
-  return front;
-}
-
-class UrlReader {
+// Gives options what the parts of a URL say.
+class OptionSetter {
  public:
-  Options read(std::string_view url) {
-    const bool is_unix = starts_with(url, "unix://");
-    if (starts_with(url, "rediss://")) {
-      throw InvalidArgument("URL: rediss:// needs TLS, which this version does not have; use redis:// or unix://");
-    }
-    if (!is_unix && !starts_with(url, "redis://")) throw InvalidArgument("URL: must begin with redis:// or unix://");
-    url.remove_prefix(is_unix ? 7 : 8);
-    if (url.find('#') != std::string_view::npos) throw InvalidArgument("URL: '#' must be written %23");
+  explicit OptionSetter(Options& options) : options_(options) {}
 
-    const std::size_t authority_size = (std::min)(url.find_first_of("/?"), url.size());
-    std::string_view authority = url.substr(0, authority_size);
-    url.remove_prefix(authority_size);
-    // What follows may be a password that was not encoded: it is not looked at, lest it be shown.
-    if (url.find('@') != std::string_view::npos) {
-      throw InvalidArgument("URL: '@', '/' and '?' in a user name, password, path or option must be percent-encoded");
-    }
-    const std::size_t at = authority.rfind('@');
-    if (at != std::string_view::npos) {
-      read_user(authority.substr(0, at));
-      authority.remove_prefix(at + 1);
-    }
-    const std::string_view path = take_until(url, '?');
-    if (is_unix) {
-      if (!authority.empty())
-        throw InvalidArgument("URL: unix:// takes a path with a leading '/', as in unix:///run/redis.sock");
-      if (path.empty()) throw_bad_option("unix_socket", "must be the path of a socket, as in unix:///run/redis.sock");
-      set("unix_socket", path);
-    } else {
-      read_host(authority);
-      if (path.size() > 1) set("database", path.substr(1));
-    }
-    while (!url.empty()) {
-      std::string_view value = take_until(url, '&');
-      if (value.find('=') == std::string_view::npos) throw InvalidArgument("URL: an option is written name=value");
-      const std::string_view name = take_until(value, '=');
-      set(name == "db" ? "database" : name, value);
-    }
-    return options_;
-  }
-
- private:
-  static bool starts_with(std::string_view text, std::string_view start) {
-    return text.substr(0, start.size()) == start;
-  }
-
-  void read_user(std::string_view user) {
-    const bool has_password = user.find(':') != std::string_view::npos;
-    const std::string_view name = take_until(user, ':');
-    if (!name.empty()) set("username", name);
-    if (has_password) set("password", user);
-  }
-
-  void read_host(std::string_view authority) {
-    if (!authority.empty() && authority.front() == '[') {
-      const std::size_t bracket = authority.find(']');
-      if (bracket == std::string_view::npos) throw_bad_option("host", "a '[' needs a ']' after the address");
-      set("host", authority.substr(1, bracket - 1));
-      authority.remove_prefix(bracket + 1);
-      if (authority.empty()) return;
-      if (authority.front() != ':') throw_bad_option("port", "must be separated from the host by ':'");
-      return set("port", authority.substr(1));
-    }
-    const bool has_port = authority.find(':') != std::string_view::npos;
-    const std::string_view host = take_until(authority, ':');
-    if (!host.empty()) set("host", host);
-    if (has_port) set("port", authority);
-  }
-
-  void set(std::string_view name, std::string_view value) {
+  void set(const Url::Setting& setting) {
+    const std::string_view name = setting.name == "db" ? "database" : setting.name;
     bool known = false;
     unsigned bit = 1;
     for_each_option(options_, [&](std::string_view option, auto& member) {
       if (option == name) {
         if (given_ & bit) throw_bad_option(name, "is given twice");
         given_ |= bit;
-        assign(name, value, member);
+        assign(name, setting.value, member);
         known = true;
       }
       bit <<= 1;
@@ -211,15 +83,31 @@ class UrlReader {
     has_password_option_ = has_password_option_ || name == "password";
   }
 
-  Options options_;
+ private:
+  Options& options_;
   unsigned given_ = 0;  // a bit for each option that has been set
   bool has_password_option_ = false;
 };
 
 }  // namespace detail
 
-inline Options Options::from_url(std::string_view url) {
-  Options options = detail::UrlReader().read(url);
+inline Options Options::from_url(std::string_view text) {
+  using detail::throw_bad_option;
+  const detail::Url url = detail::split_url(text);
+  std::vector<detail::Url::Setting> place;
+  if (url.scheme == "unix") {
+    if (!url.hosts.empty())
+      throw InvalidArgument("URL: unix:// takes a path with a leading '/', as in unix:///run/redis.sock");
+    if (url.path.empty()) throw_bad_option("unix_socket", "must be the path of a socket, as in unix:///run/redis.sock");
+    place.push_back({"unix_socket", url.path});
+  } else {
+    detail::split_host(url.hosts, place);
+    if (url.path.size() > 1) place.push_back({"database", url.path.substr(1)});
+  }
+  Options options;
+  detail::OptionSetter setter(options);
+  for (const auto& setting : place) setter.set(setting);
+  for (const auto& setting : url.settings) setter.set(setting);
   options.check();
   return options;
 }

@@ -12,8 +12,9 @@
 #include "../error.hpp"
 #include "client.hpp"
 #include "command.hpp"
-#include "detail/connection.hpp"
+#include "detail/call.hpp"
 #include "detail/socket.hpp"
+#include "detail/stream.hpp"
 #include "detail/switchboard.hpp"
 #include "options.hpp"
 #include "reply.hpp"
@@ -42,7 +43,7 @@ class Pool : public Client {
   /// uses during a call. The time allowed for a command is the receive timeout of its socket (redisSetTimeout()), else
   /// the default. Throws InvalidArgument if it cannot be used.
   explicit Pool(redisContext* borrowed) : borrowed_(borrowed) {
-    Connection::check(borrowed);
+    detail::Stream::check(borrowed);
     const auto timeout = detail::receive_timeout(borrowed->fd);
     if (timeout.count() != 0) options_.command_timeout = timeout;
     board_ = new detail::Switchboard(options_, borrowed_);

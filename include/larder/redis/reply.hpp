@@ -1,11 +1,7 @@
 #pragma once
 
-#include <hiredis/hiredis.h>
-
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <new>
 #include <optional>
 #include <string>
@@ -18,11 +14,15 @@
 
 namespace larder::redis {
 
+namespace detail {
+class ReplyParser;
+}
+
 /// One answer of the server.
 class Reply {
  public:
-  /// `failure` is an error that the server answered with; `lost` is a reply for which there was no memory.
-  enum class Kind : unsigned char { nil, string, status, integer, array, failure, lost };
+  /// `failure` is an error that the server answered with; `out_of_memory` is a reply for which there was no memory.
+  enum class Kind : unsigned char { nil, string, status, integer, array, failure, out_of_memory };
   /// The elements of an array.
   using Array = std::vector<Reply>;
 
@@ -44,9 +44,9 @@ class Reply {
   }
 
   /// Whether this is what a command that answers with a `kind` may get: that, nil in place of a string or a status, a
-  /// failure, or a lost reply.
-  bool answers(Kind kind) const noexcept {
-    return kind_ == kind || kind_ == Kind::failure || kind_ == Kind::lost ||
+  /// failure, or a reply for which there was no memory.
+  bool fits(Kind kind) const noexcept {
+    return kind_ == kind || kind_ == Kind::failure || kind_ == Kind::out_of_memory ||
            (kind_ == Kind::nil && (kind == Kind::string || kind == Kind::status));
   }
 
@@ -56,8 +56,8 @@ class Reply {
     return *std::get_if<std::string>(&content_);
   }
 
-  // Each takes the content out of a reply of its kind. Another kind throws ProtocolError, a failure ServerError, and a
-  // lost reply std::bad_alloc.
+  // Each is for a reply of its kind. Another kind throws ProtocolError, a failure ServerError, and a reply for which
+  // there was no memory std::bad_alloc.
 
   /// The string, or nothing for nil.
   std::optional<std::string> take_string() {
@@ -66,12 +66,12 @@ class Reply {
     return std::nullopt;
   }
   /// True for a status, false for nil.
-  bool take_status() const {
+  bool is_status() const {
     if (kind_ != Kind::status && kind_ != Kind::nil) throw_unless(Kind::status);
     return kind_ == Kind::status;
   }
   /// The integer.
-  std::int64_t take_integer() const {
+  std::int64_t integer() const {
     throw_unless(Kind::integer);
     return *std::get_if<std::int64_t>(&content_);
   }
@@ -82,200 +82,17 @@ class Reply {
   }
 
  private:
-  friend class ReplyParser;
+  friend class detail::ReplyParser;
 
   void throw_unless(Kind kind) const {
     if (kind_ == kind) return;
     if (kind_ == Kind::failure) throw ServerError(std::string(failure()));
-    if (kind_ == Kind::lost) throw std::bad_alloc();
+    if (kind_ == Kind::out_of_memory) throw std::bad_alloc();
     throw ProtocolError("the server answered with another type than the command has");
   }
 
   Kind kind_;
   std::variant<std::int64_t, std::string, Array> content_;
-};
-
-/// Turns the bytes of a connection into replies: hiredis' reader, building each Reply in place. Not thread-safe.
-///
-/// What it holds is bounded by what was received and `max_reply_bytes`, whatever lengths the peer announces.
-class ReplyParser {
- public:
-  /// A longer reply is a ProtocolError. Throws std::bad_alloc.
-  explicit ReplyParser(std::size_t max_reply_bytes)
-      : max_reply_bytes_(max_reply_bytes), reader_(redisReaderCreateWithFunctions(functions())) {
-    if (!reader_) throw std::bad_alloc();
-    reader_->privdata = this;
-    reader_->maxbuf = std::size_t{1} << 20;  // keeps room for large values, instead of growing it anew for each
-  }
-  ReplyParser(const ReplyParser&) = delete;
-  ReplyParser& operator=(const ReplyParser&) = delete;
-
-  /// Takes in bytes. Throws std::bad_alloc; after that the stream is lost.
-  void feed(const char* bytes, std::size_t size) {
-    if (redisReaderFeed(reader_.get(), bytes, size) != REDIS_OK) throw std::bad_alloc();
-    reply_bytes_ += size;
-  }
-
-  /// Whether what was taken in, and not out again, is more than so many replies may have.
-  bool holds_more_than(std::size_t replies) const noexcept { return reply_bytes_ / max_reply_bytes_ > replies; }
-
-  /// The next reply, if the whole of it is there, else null. It stays until the next call, and can be moved from.
-  /// Throws ProtocolError; after that the stream is lost.
-  Reply* next() {
-    if (reply_bytes_ == 0) return nullptr;
-    void* whole = nullptr;
-    if (redisReaderGetReply(reader_.get(), &whole) != REDIS_OK) throw_problem();
-    const std::size_t left = whole ? reader_->len - reader_->pos : 0;
-    if (reply_bytes_ - left > max_reply_bytes_ || (!whole && announces_too_much())) {
-      throw ProtocolError("the server's reply is longer than max_reply_bytes, " + std::to_string(max_reply_bytes_));
-    }
-    if (!whole) return nullptr;
-    reply_bytes_ = left;
-    return &root_;
-  }
-
-  /// True if no byte is left over from the replies that were taken.
-  bool is_empty() const noexcept { return reply_bytes_ == 0; }
-
- private:
-  static constexpr int max_depth = 7;
-
-  struct Free {
-    void operator()(redisReader* reader) const noexcept { redisReaderFree(reader); }
-  };
-
-  // The reader's object functions. The objects are the Reply's own parts, so there is nothing to free, and no exception
-  // may pass through the reader: where memory runs out, the reply is read to its end and lost, and the stream stays in
-  // step.
-
-  static ReplyParser& parser_of(const redisReadTask* task) noexcept {
-    return *static_cast<ReplyParser*>(task->privdata);
-  }
-
-  template <class Fill>
-  static void* build(const redisReadTask* task, Fill fill) noexcept {
-    Reply& root = parser_of(task).root_;
-    try {
-      Reply* reply = &root;
-      if (!task->parent) {
-        root.kind_ = Reply::Kind::nil;
-      } else if (root.kind_ != Reply::Kind::lost) {
-        reply = &std::get_if<Reply::Array>(&static_cast<Reply*>(task->parent->obj)->content_)->emplace_back();
-      } else {
-        return &root;
-      }
-      fill(*reply);
-      return reply;
-    } catch (...) {
-      root.kind_ = Reply::Kind::lost;
-      return &root;
-    }
-  }
-
-  static void* refuse(const redisReadTask* task, const char* problem) noexcept {
-    parser_of(task).problem_ = problem;
-    return nullptr;
-  }
-
-  static void* create_string(const redisReadTask* task, char* text, std::size_t size) noexcept {
-    Reply::Kind kind = Reply::Kind::string;
-    switch (task->type) {
-      case REDIS_REPLY_STRING:
-        if (text[size] != '\r' || text[size + 1] != '\n') return refuse(task, "a string does not end with CRLF");
-        break;
-      case REDIS_REPLY_STATUS:
-        kind = Reply::Kind::status;
-        break;
-      case REDIS_REPLY_ERROR:
-        kind = Reply::Kind::failure;
-        break;
-      default:
-        return refuse(task, "a type that RESP2 does not have");
-    }
-    return build(task, [&](Reply& reply) {
-      reply.content_.emplace<std::string>(text, size);
-      reply.kind_ = kind;
-    });
-  }
-
-  template <class Count>
-  static void* create_array(const redisReadTask* task, Count count) noexcept {
-    if (task->type != REDIS_REPLY_ARRAY) return refuse(task, "a type that RESP2 does not have");
-    if (static_cast<std::size_t>(count) > parser_of(task).max_reply_bytes_ / min_element_bytes) {
-      return refuse(task, "an array has more elements than max_reply_bytes can hold");
-    }
-    int depth = 0;
-    for (const redisReadTask* parent = task->parent; parent; parent = parent->parent) {
-      if (++depth == max_depth) return refuse(task, "arrays are nested too deep");
-    }
-    return build(task, [&](Reply& reply) {  // grows as elements come, not to the size that is announced
-      reply.content_.emplace<Reply::Array>();
-      reply.kind_ = Reply::Kind::array;
-    });
-  }
-
-  static void* create_integer(const redisReadTask* task, long long integer) noexcept {
-    return build(task, [&](Reply& reply) {
-      reply.content_ = static_cast<std::int64_t>(integer);
-      reply.kind_ = Reply::Kind::integer;
-    });
-  }
-
-  static void* create_nil(const redisReadTask* task) noexcept {
-    if (task->type == REDIS_REPLY_NIL) return refuse(task, "a type that RESP2 does not have");  // unlike $-1 and *-1
-    return build(task, [](Reply&) {});
-  }
-
-  template <class... Content>
-  static void* create_other(const redisReadTask* task, Content...) noexcept {
-    return refuse(task, "a type that RESP2 does not have");
-  }
-
-  static void free_object(void*) noexcept {}
-
-  [[noreturn]] void throw_problem() const {
-    if (!problem_ && reader_->err == REDIS_ERR_OOM) throw std::bad_alloc();
-    throw ProtocolError(std::string("the server's reply is not valid: ") + (problem_ ? problem_ : reader_->errstr));
-  }
-
-  static redisReplyObjectFunctions* functions() noexcept {
-    static redisReplyObjectFunctions table = [] {
-      redisReplyObjectFunctions made{};
-      made.createString = create_string;
-      made.createArray = create_array;
-      made.createInteger = create_integer;
-      made.createNil = create_nil;
-      made.freeObject = free_object;
-#ifdef REDIS_REPLY_DOUBLE
-      made.createDouble = create_other;
-      made.createBool = create_other;
-#endif
-      return made;
-    }();
-    return &table;
-  }
-
-  // The reader waits for the whole of a string, however long it is said to be.
-  bool announces_too_much() const noexcept {
-    if (reader_->ridx < 0) return false;
-#if HIREDIS_MAJOR >= 1
-    const redisReadTask& task = *reader_->task[reader_->ridx];
-#else
-    const redisReadTask& task = reader_->rstack[reader_->ridx];
-#endif
-    if (task.type != REDIS_REPLY_STRING) return false;
-    std::size_t size = 0;
-    const auto read = std::from_chars(reader_->buf + reader_->pos, reader_->buf + reader_->len, size);
-    return read.ec == std::errc::result_out_of_range || (read.ec == std::errc() && size > max_reply_bytes_);
-  }
-
-  static constexpr std::size_t min_element_bytes = 3;  // a sign, CR, LF
-
-  const std::size_t max_reply_bytes_;
-  std::unique_ptr<redisReader, Free> reader_;
-  std::size_t reply_bytes_ = 0;  // received and not taken yet
-  Reply root_;                   // the reply that is being read
-  const char* problem_ = nullptr;
 };
 
 }  // namespace larder::redis

@@ -69,11 +69,11 @@ void use_clients() {
   program::make_every_call(cache);
 
   Command command("SET", 5, Reply::Kind::status);
-  command.key("prefix:", "key").value("value").argument("PX").argument(60000).argument("NX").once();
+  command.key("prefix:", "key").value("value").argument("PX").argument(60000).argument("NX").never_repeat();
   require(command.key() == "prefix:key" && !command.repeatable(), "Command");
   require(command.head().substr(0, 4) == "*6\r\n" && command.value() == "value", "Command");
   require(Reply().kind() == Reply::Kind::nil && !Reply().take_string(), "Reply, nil");
-  require(Reply(Reply::Kind::status, "OK").take_status() && Reply(7).take_integer() == 7, "Reply");
+  require(Reply(Reply::Kind::status, "OK").is_status() && Reply(7).integer() == 7, "Reply");
   require(Reply(Reply::Array{Reply(7)}).take_array().size() == 1, "Reply, array");
   require(Reply(Reply::Kind::failure, "ERR no").failure() == "ERR no", "Reply, failure");
 }

@@ -8,12 +8,12 @@
 #include <string>
 #include <string_view>
 
-#include "larder/redis/reply.hpp"
+#include "larder/redis/detail/reply_parser.hpp"
 
 namespace {
 
 using larder::redis::Reply;
-using larder::redis::ReplyParser;
+using larder::redis::detail::ReplyParser;
 
 constexpr std::size_t max_reply_bytes = 1024;
 
@@ -24,7 +24,7 @@ void describe(Reply& reply, int depth, std::string& text) {
       text += '"' + *reply.take_string() + '"';
       break;
     case Reply::Kind::integer:
-      text += ':' + std::to_string(reply.take_integer());
+      text += ':' + std::to_string(reply.integer());
       break;
     case Reply::Kind::failure:
       text.append("-").append(reply.failure());
@@ -38,7 +38,7 @@ void describe(Reply& reply, int depth, std::string& text) {
     case Reply::Kind::nil:
     case Reply::Kind::status:
       break;
-    case Reply::Kind::lost:
+    case Reply::Kind::out_of_memory:
       std::abort();
   }
   text += '\n';

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <atomic>
 
-namespace larder::redis {
+namespace larder::redis::detail {
 
 /// Decides whether to try for a moment before sleeping: always while that pays now and then, ever more seldom while it
 /// does not. Thread-safe; a race costs no more than a try.
@@ -28,4 +28,4 @@ class Patience {
   std::atomic<unsigned> misses_{0};  // tries since one paid
 };
 
-}  // namespace larder::redis
+}  // namespace larder::redis::detail

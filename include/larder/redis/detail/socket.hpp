@@ -29,13 +29,9 @@
 #include <vector>
 
 #include "../../error.hpp"
+#include "../options.hpp"
 
-namespace larder::redis {
-
-/// A point in time by the monotonic clock, at which something must have ended.
-using Deadline = std::chrono::steady_clock::time_point;
-
-namespace detail {
+namespace larder::redis::detail {
 
 using Socket = decltype(redisContext::fd);
 
@@ -76,7 +72,7 @@ inline void start_network() noexcept {}
   throw ConnectionError("the connection was lost: " + std::system_category().message(error));
 }
 
-/// Sends what fits now; how many bytes that were. Never raises SIGPIPE.
+// Sends what fits now; how many bytes that were. Never raises SIGPIPE.
 inline std::size_t send_some(Socket socket, const char* bytes, std::size_t size) {
   for (;;) {
     const auto sent = ::send(socket, bytes, static_cast<Length>((std::min)(size, std::size_t{1} << 30)), send_flags);
@@ -87,7 +83,7 @@ inline std::size_t send_some(Socket socket, const char* bytes, std::size_t size)
   }
 }
 
-/// Receives what is there now; how many bytes that were.
+// Receives what is there now; how many bytes that were.
 inline std::size_t receive_some(Socket socket, char* bytes, std::size_t size) {
   for (;;) {
     const auto received = ::recv(socket, bytes, static_cast<Length>(size), receive_flags);
@@ -99,8 +95,8 @@ inline std::size_t receive_some(Socket socket, char* bytes, std::size_t size) {
   }
 }
 
-/// Waits until one of `events` (POLLIN, POLLOUT) or an error is there, and returns what is; 0 if the deadline came
-/// first.
+// Waits until one of `events` (POLLIN, POLLOUT) or an error is there, and returns what is; 0 if the deadline came
+// first.
 inline short wait_for(Socket socket, short events, Deadline deadline) {
   constexpr std::chrono::milliseconds longest = std::chrono::hours(1);  // in one go
   for (;;) {
@@ -114,13 +110,13 @@ inline short wait_for(Socket socket, short events, Deadline deadline) {
   }
 }
 
-/// Whether bytes, the end of the stream or an error are there to be read.
+// Whether bytes, the end of the stream or an error are there to be read.
 inline bool is_readable(Socket socket) noexcept {
   PollEntry entry{socket, POLLIN, 0};
   return poll_sockets(&entry, 0) != 0;
 }
 
-/// The error that a connection attempt without waiting ended with; 0 if it succeeded.
+// The error that a connection attempt without waiting ended with; 0 if it succeeded.
 inline int pending_error(Socket socket) noexcept {
   int error = 0;
   socklen_t size = sizeof error;
@@ -128,7 +124,7 @@ inline int pending_error(Socket socket) noexcept {
   return error;
 }
 
-/// The receive timeout that was set on a socket; 0: none.
+// The receive timeout that was set on a socket; 0: none.
 inline std::chrono::milliseconds receive_timeout(Socket socket) noexcept {
 #ifdef _WIN32
   DWORD value = 0;
@@ -144,7 +140,7 @@ inline std::chrono::milliseconds receive_timeout(Socket socket) noexcept {
 #endif
 }
 
-/// No SIGPIPE, where that is a property of the socket.
+// No SIGPIPE, where that is a property of the socket.
 inline void suppress_sigpipe([[maybe_unused]] Socket socket) noexcept {
 #ifdef SO_NOSIGPIPE
   const int on = 1;
@@ -152,7 +148,7 @@ inline void suppress_sigpipe([[maybe_unused]] Socket socket) noexcept {
 #endif
 }
 
-/// Not inherited by programs that the process starts.
+// Not inherited by programs that the process starts.
 inline void close_on_exec([[maybe_unused]] Socket socket) noexcept {
 #ifndef _WIN32
   ::fcntl(socket, F_SETFD, FD_CLOEXEC);
@@ -164,8 +160,8 @@ inline void send_without_delay(Socket socket) noexcept {
   ::setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, reinterpret_cast<const char*>(&on), sizeof on);
 }
 
-/// The addresses of a host, as text, in the order in which the system prefers them. The system's resolver takes the
-/// time it takes. Throws ConnectionError.
+// The addresses of a host, as text, in the order in which the system prefers them. The system's resolver takes the
+// time it takes. Throws ConnectionError.
 inline std::vector<std::string> addresses_of(const std::string& host) {
   start_network();
   addrinfo hints{};
@@ -185,5 +181,4 @@ inline std::vector<std::string> addresses_of(const std::string& host) {
   return addresses;
 }
 
-}  // namespace detail
-}  // namespace larder::redis
+}  // namespace larder::redis::detail

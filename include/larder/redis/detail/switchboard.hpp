@@ -15,6 +15,7 @@
 #include "../reply.hpp"
 #include "call.hpp"
 #include "connection.hpp"
+#include "connector.hpp"
 #include "failure.hpp"
 #include "patience.hpp"
 #include "socket.hpp"
@@ -23,13 +24,12 @@ namespace larder::redis::detail {
 
 /// A connection, and the calls that it carries.
 struct Link {
-  template <class Where>
-  Link(const Options& options, Where where) : connection(options, where) {
+  explicit Link(std::unique_ptr<Connection> made) : connection(std::move(made)) {
     carried.reserve(Connection::max_batch);
     arrived.reserve(Connection::max_batch);
   }
 
-  Connection connection;
+  const std::unique_ptr<Connection> connection;
   Call* leader = nullptr;       // whose thread sends and receives; none: idle
   bool has_rested = false;      // it has been idle
   std::vector<Call*> carried;   // a batch, in the order of its replies; null for a caller who has left;
@@ -44,7 +44,8 @@ struct Link {
 /// leader whose time is up passes the lead to a caller who still waits.
 class Switchboard {
  public:
-  Switchboard(const Options& options, redisContext* borrowed) : options_(options), borrowed_(borrowed) {
+  Switchboard(const Options& options, redisContext* borrowed)
+      : options_(options), borrowed_(borrowed), connector_(options, borrowed) {
     links_.reserve(max_links());
     idle_.reserve(max_links());
   }
@@ -140,11 +141,11 @@ class Switchboard {
     if (!call.alone) ++batches_;
     unlock(lock);
     try {
-      const bool is_sound = resumes || link.connection.is_sound();
+      const bool is_sound = resumes || link.connection->is_sound();
       is_stale = !is_sound && link.has_rested;
       if (!is_sound) throw ConnectionError("the connection was lost before it was used");
       if (alone) {
-        in_time = link.connection.exchange(call.commands, call.count, call.replies, call.deadline);
+        in_time = link.connection->exchange(call.commands, call.count, call.replies, call.deadline);
         lock.lock();
         if (in_time) finish(call);
       } else {
@@ -161,7 +162,7 @@ class Switchboard {
       deliver(link);
     }
     if (failure) {
-      const bool sent = link.connection.has_sent();
+      const bool sent = link.connection->has_sent();
       for (auto place = link.carried.end(); place != link.carried.begin() + link.answered;) {
         if (Call* carried = *--place) retry_or_fail(*carried, failure, sent, is_stale);
       }
@@ -187,9 +188,9 @@ class Switchboard {
   void load(Link& link) {
     while (!waiting_.empty()) {
       Call& call = waiting_.front();
-      if (call.alone || !link.connection.has_room_for(*call.commands)) break;
+      if (call.alone || !link.connection->has_room_for(*call.commands)) break;
       assign(link, call);
-      link.connection.append(*call.commands);
+      link.connection->append(*call.commands);
       link.carried.push_back(&call);
       ++link.awaited;
     }
@@ -197,8 +198,8 @@ class Switchboard {
 
   // Without the lock.
   static bool receive(Link& link, Deadline deadline) {
-    const bool in_time = link.connection.advance(deadline);
-    while (Reply* reply = link.connection.next()) link.arrived.push_back(std::move(*reply));
+    const bool in_time = link.connection->advance(deadline);
+    while (Reply* reply = link.connection->next()) link.arrived.push_back(std::move(*reply));
     return in_time;
   }
 
@@ -269,14 +270,14 @@ class Switchboard {
   }
 
   void release(Link& link) noexcept {
-    if (link.connection.owed() != 0) return drop(link);  // to callers who have left
+    if (link.connection->owed() != 0) return drop(link);  // to callers who have left
     link.leader = nullptr;
     link.has_rested = true;
     idle_.push_back(&link);
   }
 
   void drop(Link& link) noexcept {
-    link.connection.condemn();
+    link.connection->mark_unusable();
     const auto is_it = [&](const std::unique_ptr<Link>& owned) { return owned.get() == &link; };
     links_.erase(std::find_if(links_.begin(), links_.end(), is_it));
   }
@@ -294,15 +295,8 @@ class Switchboard {
     Failure failure;
     unlock(lock);
     const auto deadline = (std::min)(Clock::now() + options_.connect_timeout, call.limit);
-    const auto open = [&] {
-      return borrowed_ ? std::make_unique<Link>(options_, borrowed_) : std::make_unique<Link>(options_, deadline);
-    };
     try {
-      try {
-        link = open();
-      } catch (const Connection::LostEarly&) {
-        link = open();
-      }
+      link = std::make_unique<Link>(connector_.connect(deadline));
     } catch (...) {
       failure = Failure::current();
     }
@@ -403,6 +397,7 @@ class Switchboard {
 
   const Options& options_;
   redisContext* const borrowed_;
+  const Connector connector_;
 
   std::mutex mutex_;
   Queue waiting_;

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "../../error.hpp"
+#include "../command.hpp"
+#include "../options.hpp"
+#include "../reply.hpp"
+#include "connection.hpp"
+
+namespace larder::redis::detail {
+
+// A new connection broke before it could be used. As the server had accepted it, another one may well do better.
+class LostInHandshake : public ConnectionError {
+ public:
+  using ConnectionError::ConnectionError;
+};
+
+// What the server has to know before the first command.
+inline std::vector<Command> handshake_commands(const Options& options) {
+  std::vector<Command> commands;
+  const bool has_user = !options.username.empty();
+  if (has_user || !options.password.empty()) {
+    commands.emplace_back("AUTH", has_user ? 2 : 1, Reply::Kind::status);
+    if (has_user) commands.back().argument(options.username);
+    commands.back().argument(options.password);
+  }
+  if (options.database != 0) commands.emplace_back("SELECT", 1, Reply::Kind::status).argument(options.database);
+  if (!options.client_name.empty()) {
+    commands.emplace_back("CLIENT", 2, Reply::Kind::status).argument("SETNAME").argument(options.client_name);
+  }
+  commands.emplace_back("PING", 0, Reply::Kind::status);  // shows whether it serves us at all
+  return commands;
+}
+
+// Authenticates and selects the database. Throws LostInHandshake, or ServerError if the server refuses.
+inline void shake_hands(Connection& connection, const Options& options, Deadline deadline) {
+  const auto commands = handshake_commands(options);
+  std::vector<Reply> replies(commands.size());
+  bool in_time = true;
+  try {
+    in_time = connection.exchange(commands.data(), commands.size(), replies.data(), deadline);
+  } catch (const ProtocolError&) {
+    throw;
+  } catch (const ConnectionError& error) {
+    throw LostInHandshake(error.what());
+  }
+  if (!in_time) throw TimeoutError("the server did not answer to a new connection in the time allowed");
+  const bool authenticates = !options.username.empty() || !options.password.empty();
+  if (authenticates && !replies.front().failure().empty()) {
+    const std::string_view refusal = replies.front().failure();  // may repeat the password
+    throw ServerError(std::string(refusal.substr(0, refusal.find(' '))) + " the server refused AUTH");
+  }
+  for (std::size_t i = 0; i + 1 < replies.size(); ++i) (void)replies[i].is_status();
+  const std::string_view failure = replies.back().failure();
+  const std::string_view code = failure.substr(0, failure.find(' '));
+  const bool serves = code == "NOPERM" || code == "LOADING" || code == "MASTERDOWN" || code == "BUSY";
+  if (!serves) (void)replies.back().is_status();
+  connection.accept_node();
+}
+
+}  // namespace larder::redis::detail
