@@ -17,6 +17,8 @@ class LarderConan(ConanFile):
     topics = ("cache", "redis", "valkey", "hiredis", "header-only")
     package_type = "header-library"
     settings = "os", "compiler"
+    options = {"redis": [True, False]}
+    default_options = {"redis": True}
     exports_sources = "LICENSE", "include/*"
     no_copy_source = True
 
@@ -25,7 +27,8 @@ class LarderConan(ConanFile):
         self.version = ".".join(re.findall(r"define LARDER_VERSION_\w+ (\d+)", header))
 
     def requirements(self):
-        self.requires("hiredis/[>=1.0 <2]")
+        if self.options.redis:
+            self.requires("hiredis/[>=1.0 <2]")
 
     def validate(self):
         check_min_cppstd(self, 17)
@@ -39,12 +42,19 @@ class LarderConan(ConanFile):
 
     def package_info(self):
         self.cpp_info.set_property("cmake_file_name", "larder")
-        self.cpp_info.set_property("cmake_target_name", "larder::larder")
-        self.cpp_info.set_property("pkg_config_name", "larder")
-        self.cpp_info.requires = ["hiredis::hiredislib"]
-        self.cpp_info.bindirs = []
-        self.cpp_info.libdirs = []
+        self._component("memory", "larder::memory", "larder-memory")
         if self.settings.os in ("Linux", "FreeBSD"):
-            self.cpp_info.system_libs = ["pthread"]
-        elif self.settings.os == "Windows":
-            self.cpp_info.system_libs = ["ws2_32"]
+            self.cpp_info.components["memory"].system_libs = ["pthread"]
+        if self.options.redis:
+            redis = self._component("redis", "larder::larder", "larder")
+            redis.requires = ["memory", "hiredis::hiredislib"]
+            if self.settings.os == "Windows":
+                redis.system_libs = ["ws2_32"]
+
+    def _component(self, name, target, pkg_config):
+        component = self.cpp_info.components[name]
+        component.set_property("cmake_target_name", target)
+        component.set_property("pkg_config_name", pkg_config)
+        component.bindirs = []
+        component.libdirs = []
+        return component

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../../.."
 
 legs=(fetch_content add_subdirectory find_package pkg_config compiler moved_prefix requested_version any_architecture
   unreadable_version hiredis_of_debian_12 hiredis_of_debian_13 hiredis_with_cmake_files hiredis_with_nothing hiredis_target
-  hiredis_missing hiredis_without_library hiredis_too_old)
+  hiredis_missing hiredis_without_library hiredis_too_old memory_alone components)
 
 need git compiler cmake ninja make hiredis pkg-config
 
@@ -234,6 +234,57 @@ hiredis_too_old() {
   debian_13
   sed -i 's/HIREDIS_MAJOR 1/HIREDIS_MAJOR 0/; s/HIREDIS_MINOR 2/HIREDIS_MINOR 13/' hiredis/include/hiredis/hiredis.h
   refused_in_both_ways "0.13 in $PWD/hiredis/include" -D CMAKE_PREFIX_PATH="$PWD/hiredis"
+}
+
+# A copy of the compiler's header directories that has everything but hiredis.
+hide_hiredis() {
+  local directory path="-nostdinc"
+  while read -r directory; do
+    if [[ -e $directory/hiredis ]]; then
+      mkdir -p headers
+      ln -s "$directory"/* headers
+      rm headers/hiredis
+      directory=$PWD/headers
+    fi
+    path+=" -isystem $directory"
+  done < <(c++ -E -v -xc++ /dev/null 2>&1 | sed -n '/^#include </,/^End of/ s/^ //p')
+  CXXFLAGS+=" $path -DHIREDIS_IS_ABSENT"
+}
+
+# In a project that has larder as a subdirectory, in one that has it installed, and in one for which it was installed
+# without Redis: none looks for hiredis, and none needs its headers.
+memory_alone() {
+  cp "$root/tests/tools/packaging/memory_app.cpp" app.cpp
+  follow find_package
+  hide_hiredis
+  cmake -S larder -B only -D LARDER_REDIS=OFF -D CMAKE_INSTALL_PREFIX="$PWD/only_memory"
+  cmake --install only
+  for way in "add_subdirectory(larder)" "find_package(larder CONFIG REQUIRED COMPONENTS memory)" \
+    "find_package(larder CONFIG REQUIRED PATHS $PWD/only_memory NO_DEFAULT_PATH)"; do
+    project <<<"$way
+target_link_libraries(app PRIVATE larder::memory)"
+    rm -rf build
+    configure -D LARDER_REDIS=OFF --no-warn-unused-cli
+    if grep -iE '^\w*hiredis\w*:' build/CMakeCache.txt; then return 1; fi
+    cmake --build build
+    build/app | grep -Fx "larder $version in memory"
+  done
+}
+
+components() {
+  follow find_package
+  for good in redis "memory redis" "memory OPTIONAL_COMPONENTS redis nonsense"; do
+    project <<<"find_package(larder CONFIG REQUIRED COMPONENTS $good)
+target_link_libraries(app PRIVATE larder::larder)"
+    rm -rf build
+    build_and_run
+  done
+  project <<<"find_package(larder CONFIG REQUIRED COMPONENTS memory nonsense)"
+  refuses "has no component nonsense"
+  cmake -S larder -B only -D LARDER_REDIS=OFF -D CMAKE_INSTALL_PREFIX="$PWD/only_memory"
+  cmake --install only
+  project <<<"find_package(larder CONFIG REQUIRED COMPONENTS redis PATHS $PWD/only_memory NO_DEFAULT_PATH)"
+  refuses "has no component redis"
 }
 
 # Each leg has a directory that is its home, too, and that holds nothing but a program.

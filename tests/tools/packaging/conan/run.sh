@@ -76,6 +76,25 @@ with_pkg_config() {
   pc/app | says_versions
 }
 
+# hiredis is not even a requirement then.
+without_redis() {
+  mkdir "$dir/memory"
+  cp tests/tools/packaging/memory_app.cpp "$dir/memory"
+  cd "$dir/memory"
+  conan install --requires="larder/$version" -o 'larder/*:redis=False' -g CMakeDeps -of deps --format=json >graph.json
+  if grep -F '"hiredis/' graph.json; then return 1; fi
+  cat >CMakeLists.txt <<'END'
+cmake_minimum_required(VERSION 3.21)
+project(app LANGUAGES CXX)
+find_package(larder CONFIG REQUIRED COMPONENTS memory)
+add_executable(app memory_app.cpp)
+target_link_libraries(app PRIVATE larder::memory)
+END
+  cmake -S . -B build -D CMAKE_BUILD_TYPE=Release -D CMAKE_PREFIX_PATH="$PWD/deps"
+  cmake --build build
+  build/app | grep -Fx "larder $version in memory"
+}
+
 only_hiredis_014() {
   conan remove -c 'hiredis/1.*'
   conan remove -c 'hiredis/2.*'
@@ -94,5 +113,6 @@ done
 check "the project in the README" project
 check "with CMakeDeps and CMakeToolchain" with_cmake
 check "with PkgConfigDeps" with_pkg_config
+check "the option redis=False: larder::memory, and no hiredis" without_redis
 check "hiredis 0.14 is refused" only_hiredis_014
 report

@@ -11,11 +11,14 @@ trap 'rm -rf "$dir"' EXIT
 here=tests/tools/packaging/vcpkg
 version=$(larder_version)
 
-# vcpkg, too, moves what the port has made to where programs find it.
+# port DIRECTORY FEATURE...: vcpkg, too, moves what the port has made to where programs find it.
 port() {
-  cmake -D SOURCE="$PWD" -D CURRENT_BUILDTREES_DIR="$dir/build" -D CURRENT_PACKAGES_DIR="$dir/packages" \
-    -P $here/stand_ins.cmake
-  mv "$dir/packages" "$dir/installed"
+  local installed=$1
+  shift
+  rm -rf "$dir/build" "$dir/packages"
+  cmake -D FEATURES="$(IFS=';' && echo "$*")" -D SOURCE="$PWD" -D CURRENT_BUILDTREES_DIR="$dir/build" \
+    -D CURRENT_PACKAGES_DIR="$dir/packages" -P $here/stand_ins.cmake
+  mv "$dir/packages" "$dir/$installed"
 }
 
 # What vcpkg warns of in a header-only port is not there, and what it needs is.
@@ -25,8 +28,10 @@ installed_files() {
 ./share/larder/larder-config-version.cmake
 ./share/larder/larder-config.cmake
 ./share/larder/larder-hiredis.cmake
-./share/larder/larder-targets.cmake
+./share/larder/larder-memory-targets.cmake
+./share/larder/larder-redis-targets.cmake
 ./share/larder/usage
+./share/pkgconfig/larder-memory.pc
 ./share/pkgconfig/larder.pc
 FILES
   diff -r include "$dir/installed/include"
@@ -56,13 +61,24 @@ as_pkg_config_says() {
   runs "$dir/app/app"
 }
 
+# The feature `redis` is not there, and neither is hiredis in what is asked for.
+without_redis() {
+  [[ ! -e $dir/memory/share/larder/larder-redis-targets.cmake && ! -e $dir/memory/share/pkgconfig/larder.pc ]]
+  # shellcheck disable=SC2046
+  c++ -std=c++17 tests/tools/packaging/memory_app.cpp -o "$dir/memory_app" \
+    $(PKG_CONFIG_PATH=$dir/memory/share/pkgconfig pkg-config --cflags --libs larder-memory)
+  "$dir/memory_app" | grep -Fx "larder $version in memory"
+}
+
 readme_agrees() { diff <(readme vcpkg cmake) <(sed -n 's/^  //p' $here/usage); }
 
 check "vcpkg.json" python3 $here/manifest.py vcpkg.json
 check "the port's vcpkg.json, for larder $version" python3 $here/manifest.py $here/vcpkg.json "$version"
-check "the port's portfile.cmake, with stand-ins for vcpkg's functions" port
+check "the port's portfile.cmake, with stand-ins for vcpkg's functions" port installed core redis
 check "it installs the headers, the package config, larder.pc, LICENSE and usage, and nothing else" installed_files
 check "a program that uses it as the port's usage says" as_usage_says
 check "a program that uses it through pkg-config" as_pkg_config_says
+check "the port without its feature redis" port memory core
+check "a program that uses larder::memory of it" without_redis
 check "the README says what usage says" readme_agrees
 report

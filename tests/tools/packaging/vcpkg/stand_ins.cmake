@@ -1,5 +1,5 @@
 # Runs the port with stand-ins for vcpkg's functions: they do in small what those do, and refuse what those refuse.
-# cmake -D SOURCE=… -D CURRENT_BUILDTREES_DIR=… -D CURRENT_PACKAGES_DIR=… -P stand_ins.cmake
+# cmake -D FEATURES=… -D SOURCE=… -D CURRENT_BUILDTREES_DIR=… -D CURRENT_PACKAGES_DIR=… -P stand_ins.cmake
 cmake_minimum_required(VERSION 3.21)
 
 file(READ ${CMAKE_CURRENT_LIST_DIR}/vcpkg.json manifest)
@@ -53,6 +53,23 @@ function(vcpkg_from_github)
     message(FATAL_ERROR "${arg_SHA512} is not a SHA512")
   endif()
   set(${arg_OUT_SOURCE_PATH} ${SOURCE} PARENT_SCOPE)
+endfunction()
+
+# -D OPTION=ON or OFF for each pair `feature OPTION`.
+function(vcpkg_check_features)
+  arguments("" "OUT_FEATURE_OPTIONS" "FEATURES;INVERTED_FEATURES")
+  required(OUT_FEATURE_OPTIONS FEATURES)
+  set(options)
+  while(arg_FEATURES)
+    list(POP_FRONT arg_FEATURES feature option)
+    string(JSON ignored GET "${manifest}" features "${feature}")
+    if(feature IN_LIST FEATURES)
+      list(APPEND options -D${option}=ON)
+    else()
+      list(APPEND options -D${option}=OFF)
+    endif()
+  endwhile()
+  set(${arg_OUT_FEATURE_OPTIONS} ${options} PARENT_SCOPE)
 endfunction()
 
 function(vcpkg_cmake_configure)
