@@ -6,7 +6,6 @@
 #include <sys/wait.h>
 
 #include <cstdlib>
-#include <initializer_list>
 #include <memory>
 #include <set>
 #include <sstream>
@@ -38,10 +37,10 @@ inline Context connect_hiredis(const Address& address) {
 /// Everything is called from one thread.
 class RedisProcess {
  public:
-  using Words = std::initializer_list<std::string_view>;
+  using Words = std::vector<std::string_view>;
   enum Listen { on_unix_socket, on_both };
 
-  /// `options` are those of redis-server's command line.
+  /// `options` are those of redis-server's command line; a configuration file may stand before them.
   explicit RedisProcess(std::vector<std::string> options = {}, Listen listen = on_unix_socket)
       : options_(std::move(options)) {
     unix_.path = dir_.path() + "/redis.sock";
@@ -77,7 +76,9 @@ class RedisProcess {
                                       "no",
                                       "--enable-debug-command",
                                       "yes"};
-    words.insert(words.end(), options_.begin(), options_.end());
+    const bool has_file = !options_.empty() && options_.front().front() == '/';
+    if (has_file) words.insert(words.begin() + 1, options_.front());
+    words.insert(words.end(), options_.begin() + (has_file ? 1 : 0), options_.end());
     std::vector<char*> arguments;
     for (auto& word : words) arguments.push_back(word.data());
     arguments.push_back(nullptr);
@@ -122,7 +123,7 @@ class RedisProcess {
   void use_password(std::string password) { password_ = std::move(password); }
 
   /// What the server answers, the elements of arrays a line each, on a connection apart from those under test.
-  std::string ask(Words words) const {
+  std::string ask(const Words& words) const {
     const Context context = connect_hiredis(unix_);
     if (!context || context->err) throw std::runtime_error("the server cannot be asked");
     if (!password_.empty()) ask(*context, {"AUTH", password_});
@@ -130,7 +131,7 @@ class RedisProcess {
   }
 
   /// The same on this connection.
-  static std::string ask(redisContext& context, Words words) {
+  static std::string ask(redisContext& context, const Words& words) {
     std::vector<const char*> arguments;
     std::vector<std::size_t> sizes;
     for (const auto word : words) {
