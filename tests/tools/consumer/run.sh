@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Projects that use larder, each from nothing and with the README's own lines. Arguments choose among the legs.
+# Projects that use larder, each from nothing and with the lines of docs/install.md. Arguments choose among the legs.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 . tests/tools/setup.sh
@@ -19,25 +19,24 @@ unset CMAKE_PREFIX_PATH PKG_CONFIG_PATH
 export CMAKE_GENERATOR=Ninja
 export CXXFLAGS="-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast -Werror"
 
-# What is here, with the tag of its version, stands in for the public repository.
+# What is here stands in for the public repository.
 publish() {
   mkdir "$dir/larder"
   cp -R CMakeLists.txt cmake docs examples include tests "$dir/larder"
   cd "$dir/larder"
-  git init -q
+  git init -qb main
   git add .
   git -c user.name=larder -c user.email=larder@localhost commit -qm larder
-  git tag "v$version"
 }
 (publish)
 export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=url.$dir/larder.insteadOf
 export GIT_CONFIG_VALUE_0=https://github.com/larder-cpp/larder.git
 
-from_readme() { (cd "$root" && readme "$@"); }
+from_page() { (cd "$root" && page "$@"); }
 
 follow() {
   local commands
-  commands=$(from_readme "$1")
+  commands=$(from_page "$1")
   eval "$commands"
 }
 
@@ -73,27 +72,28 @@ refuses() {
 }
 
 fetch_content() {
-  from_readme FetchContent cmake | project
+  diff <(from_page FetchContent cmake) <(from_page "Add it to your project" cmake README.md)
+  from_page FetchContent cmake | project
   build_and_run
   nothing_else_is_built_or_installed
 }
 
 add_subdirectory() {
   follow add_subdirectory
-  from_readme add_subdirectory cmake | project
+  from_page add_subdirectory cmake | project
   build_and_run
   nothing_else_is_built_or_installed
 }
 
 find_package() {
   follow find_package
-  from_readme find_package cmake | project
+  from_page find_package cmake | project
   build_and_run
 }
 
 pkg_config() {
   follow find_package
-  from_readme pkg-config make >Makefile
+  from_page pkg-config make >Makefile
   make
   ./app | says
 }
@@ -109,9 +109,9 @@ moved_prefix() {
   mv .local moved
   rm -rf larder
   export CMAKE_PREFIX_PATH=$PWD/moved PKG_CONFIG_PATH=$PWD/moved/share/pkgconfig
-  from_readme find_package cmake | project
+  from_page find_package cmake | project
   build_and_run
-  from_readme pkg-config make >Makefile
+  from_page pkg-config make >Makefile
   make
   ./app | says
 }
@@ -134,7 +134,7 @@ any_architecture() {
 cmake_minimum_required(VERSION 3.21)
 project(app C)
 math(EXPR CMAKE_SIZEOF_VOID_P "12 - \${CMAKE_SIZEOF_VOID_P}") # 4 or 8, whichever it is not
-$(from_readme find_package cmake | grep '^find_package')
+$(from_page find_package cmake | grep '^find_package')
 END
   configure
 }
@@ -155,7 +155,7 @@ in_both_ways() {
   for way in add_subdirectory find_package; do
     {
       if [[ -e first_lines ]]; then cat first_lines; fi
-      from_readme $way cmake
+      from_page $way cmake
       echo "target_link_libraries(app PRIVATE hiredis::hiredis)"
     } | project
     rm -rf build
@@ -259,7 +259,7 @@ memory_alone() {
   hide_hiredis
   cmake -S larder -B only -D LARDER_REDIS=OFF -D CMAKE_INSTALL_PREFIX="$PWD/only_memory"
   cmake --install only
-  for way in "add_subdirectory(larder)" "find_package(larder CONFIG REQUIRED COMPONENTS memory)" \
+  for way in "add_subdirectory(larder)" "$(from_page "Without hiredis" cmake | head -n 1)" \
     "find_package(larder CONFIG REQUIRED PATHS $PWD/only_memory NO_DEFAULT_PATH)"; do
     project <<<"$way
 target_link_libraries(app PRIVATE larder::memory)"

@@ -34,16 +34,18 @@ report() {
   ((!failed))
 }
 
-# readme HEADING [LANGUAGE]: the first block of code in that language under a heading, else the indented lines.
-readme() {
-  awk -v heading="### $1" -v fence="\`\`\`${2-}" '
+# page HEADING [LANGUAGE] [PAGE]: the first block of code in that language under a heading of docs/install.md or another
+# page; without a language, the indented lines.
+page() {
+  local page=${3-docs/install.md}
+  awk -v heading="## $1" -v fence="\`\`\`${2-}" '
     /^#/ { here = $0 == heading }
     !here { next }
     fence != "```" && $0 == fence { inside = 1; next }
     inside && /^```/ { exit }
     inside { print }
     fence == "```" && sub(/^    /, "") { print }
-  ' README.md | grep . || { echo "README.md has no ${2-commands} under $1." >&2; return 1; }
+  ' "$page" | grep . || { echo "$page has no ${2-commands} under $1." >&2; return 1; }
 }
 
 larder_version() { awk '/define LARDER_VERSION_/ { printf "%s%s", dot, $3; dot = "." }' include/larder/version.hpp; }

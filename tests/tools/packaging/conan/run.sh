@@ -49,16 +49,16 @@ package_holds() {
     <(cd "$(conan cache path "larder/$version:$(package)")" && find . -type f ! -name 'conan*' | LC_ALL=C sort)
 }
 
-# A project elsewhere, made of what the README shows.
+# A project elsewhere, made of what docs/install.md shows.
 project() {
   mkdir "$dir/app"
   cp tests/tools/packaging/app.cpp "$dir/app/main.cpp"
-  readme conan ini >"$dir/app/conanfile.txt"
+  page conan ini >"$dir/app/conanfile.txt"
   {
     printf 'cmake_minimum_required(VERSION 3.21)\nproject(app LANGUAGES CXX)\nadd_executable(app main.cpp)\n'
-    readme conan cmake
+    page conan cmake
   } >"$dir/app/CMakeLists.txt"
-  readme conan >"$dir/app/commands"
+  page conan >"$dir/app/commands"
 }
 
 with_cmake() {
@@ -110,7 +110,7 @@ for cppstd in 14 gnu14; do
     refused "Current cppstd ($cppstd) is lower than the required C++ standard (17)" \
     conan install --requires="larder/$version" -s compiler.cppstd=$cppstd
 done
-check "the project in the README" project
+check "the project in docs/install.md" project
 check "with CMakeDeps and CMakeToolchain" with_cmake
 check "with PkgConfigDeps" with_pkg_config
 check "the option redis=False: larder::memory, and no hiredis" without_redis

@@ -70,7 +70,7 @@ without_redis() {
   "$dir/memory_app" | grep -Fx "larder $version in memory"
 }
 
-readme_agrees() { diff <(readme vcpkg cmake) <(sed -n 's/^  //p' $here/usage); }
+page_agrees() { diff <(page vcpkg cmake) <(sed -n 's/^  //p' $here/usage); }
 
 check "vcpkg.json" python3 $here/manifest.py vcpkg.json
 check "the port's vcpkg.json, for larder $version" python3 $here/manifest.py $here/vcpkg.json "$version"
@@ -80,5 +80,5 @@ check "a program that uses it as the port's usage says" as_usage_says
 check "a program that uses it through pkg-config" as_pkg_config_says
 check "the port without its feature redis" port memory core
 check "a program that uses larder::memory of it" without_redis
-check "the README says what usage says" readme_agrees
+check "docs/install.md says what usage says" page_agrees
 report
