@@ -296,7 +296,8 @@ TEST_CASE("an answer of the wrong type is a protocol error, and one without memo
     CAPTURE(name, static_cast<int>(wrong().kind()));
     RedisCache cache(std::make_shared<RecordingClient>([&](const std::string&) { return wrong(); }), "p:");
     CHECK_THROWS_AS(operation(cache), ProtocolError);
-    RedisCache lost(std::make_shared<RecordingClient>([](const std::string&) { return Reply(Kind::out_of_memory); }), "p:");
+    RedisCache lost(std::make_shared<RecordingClient>([](const std::string&) { return Reply(Kind::out_of_memory); }),
+                    "p:");
     CHECK_THROWS_AS(operation(lost), std::bad_alloc);
   }
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #pragma once
 
 #include <algorithm>
@@ -13,9 +14,11 @@
 
 #include "base_cache.hpp"
 #include "redis/client.hpp"
+#include "redis/detail/hiredis.hpp"
 #include "redis/pool.hpp"
 
 namespace larder {
+inline namespace LARDER_HIREDIS_ABI {
 
 /// A cache in Redis or Valkey: exactly the given bytes under prefix + key, so that any other client reads them.
 ///
@@ -259,4 +262,5 @@ class RedisCache : public BaseCache {
   const std::string prefix_;
 };
 
+}  // namespace LARDER_HIREDIS_ABI
 }  // namespace larder

@@ -1,11 +1,14 @@
+// SPDX-License-Identifier: MIT
 #pragma once
 
 #include <vector>
 
+#include "../version.hpp"
 #include "command.hpp"
 #include "reply.hpp"
 
 namespace larder::redis {
+inline namespace LARDER_ABI {
 
 /// Runs commands on Redis. Implementations are thread-safe; when a call returns or throws, they no longer look at the
 /// commands.
@@ -31,4 +34,5 @@ class Client {
   virtual std::vector<Client*> primaries() { return {this}; }
 };
 
+}  // namespace LARDER_ABI
 }  // namespace larder::redis

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #pragma once
 
 #include <algorithm>
@@ -9,9 +10,11 @@
 #include <string_view>
 #include <type_traits>
 
+#include "../version.hpp"
 #include "reply.hpp"
 
 namespace larder::redis {
+inline namespace LARDER_ABI {
 
 /// One request, encoded as RESP2: head(), then value(), then tail(). A short one needs no memory of its own.
 ///
@@ -134,4 +137,5 @@ class Command {
   char short_[128];
 };
 
+}  // namespace LARDER_ABI
 }  // namespace larder::redis

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #pragma once
 
 #include <chrono>
@@ -7,9 +8,11 @@
 #include <vector>
 
 #include "../error.hpp"
+#include "../version.hpp"
 #include "detail/url.hpp"
 
 namespace larder::redis {
+inline namespace LARDER_ABI {
 
 /// A point in time by the monotonic clock, at which something must have ended.
 using Deadline = std::chrono::steady_clock::time_point;
@@ -40,7 +43,11 @@ struct Options {
   void check() const;
 };
 
-namespace detail {
+}  // namespace LARDER_ABI
+}  // namespace larder::redis
+
+namespace larder::redis::detail {
+inline namespace LARDER_ABI {
 
 // Calls visit(name, member) for every option of a URL.
 template <class Visit>
@@ -89,7 +96,11 @@ class OptionSetter {
   bool has_password_option_ = false;
 };
 
-}  // namespace detail
+}  // namespace LARDER_ABI
+}  // namespace larder::redis::detail
+
+namespace larder::redis {
+inline namespace LARDER_ABI {
 
 inline Options Options::from_url(std::string_view text) {
   using detail::throw_bad_option;
@@ -130,4 +141,5 @@ inline void Options::check() const {
   if (max_reply_bytes == 0) throw_bad_option("max_reply_bytes", "must be at least 1");
 }
 
+}  // namespace LARDER_ABI
 }  // namespace larder::redis

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #pragma once
 
 #include <hiredis/hiredis.h>
@@ -13,6 +14,7 @@
 #include "client.hpp"
 #include "command.hpp"
 #include "detail/call.hpp"
+#include "detail/hiredis.hpp"
 #include "detail/socket.hpp"
 #include "detail/stream.hpp"
 #include "detail/switchboard.hpp"
@@ -20,6 +22,7 @@
 #include "reply.hpp"
 
 namespace larder::redis {
+inline namespace LARDER_HIREDIS_ABI {
 
 /// Shares a few connections among any number of threads: none waits for a free one. A call that finds all of them busy
 /// joins the next batch, which is sent in one write. There is no background thread.
@@ -91,4 +94,5 @@ class Pool : public Client {
   std::atomic<detail::Switchboard*> board_;
 };
 
+}  // namespace LARDER_HIREDIS_ABI
 }  // namespace larder::redis

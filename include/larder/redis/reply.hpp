@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #pragma once
 
 #include <cstddef>
@@ -11,12 +12,18 @@
 #include <vector>
 
 #include "../error.hpp"
+#include "../version.hpp"
+
+namespace larder::redis::detail {
+inline namespace LARDER_ABI {
+
+struct ReplyAccess;
+
+}  // namespace LARDER_ABI
+}  // namespace larder::redis::detail
 
 namespace larder::redis {
-
-namespace detail {
-class ReplyParser;
-}
+inline namespace LARDER_ABI {
 
 /// One answer of the server.
 class Reply {
@@ -82,7 +89,7 @@ class Reply {
   }
 
  private:
-  friend class detail::ReplyParser;
+  friend struct detail::ReplyAccess;
 
   void throw_unless(Kind kind) const {
     if (kind_ == kind) return;
@@ -95,4 +102,5 @@ class Reply {
   std::variant<std::int64_t, std::string, Array> content_;
 };
 
+}  // namespace LARDER_ABI
 }  // namespace larder::redis

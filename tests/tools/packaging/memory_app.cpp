@@ -1,6 +1,7 @@
 // A program that has a cache in memory alone, and is built without hiredis.
 #include <iostream>
 #include <larder/forwarding_cache.hpp>
+#include <larder/fwd.hpp>
 #include <larder/memory_cache.hpp>
 #include <larder/null_cache.hpp>
 #include <larder/observer.hpp>

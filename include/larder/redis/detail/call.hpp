@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #pragma once
 
 #include <algorithm>
@@ -12,9 +13,11 @@
 #include "../reply.hpp"
 #include "connection.hpp"
 #include "failure.hpp"
+#include "hiredis.hpp"
 #include "socket.hpp"
 
 namespace larder::redis::detail {
+inline namespace LARDER_HIREDIS_ABI {
 
 struct Link;
 
@@ -91,4 +94,5 @@ class Queue {
   Call* last_ = nullptr;
 };
 
+}  // namespace LARDER_HIREDIS_ABI
 }  // namespace larder::redis::detail

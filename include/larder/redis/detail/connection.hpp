@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #pragma once
 
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include "../command.hpp"
 #include "../options.hpp"
 #include "../reply.hpp"
+#include "hiredis.hpp"
 #include "patience.hpp"
 #include "pipeline.hpp"
 #include "reply_parser.hpp"
@@ -19,6 +21,7 @@
 #include "stream.hpp"
 
 namespace larder::redis::detail {
+inline namespace LARDER_HIREDIS_ABI {
 
 // A connection to one server, and all that is sent and received over it. Not thread-safe.
 //
@@ -157,4 +160,5 @@ class Connection {
   bool wrong_node_ = false;  // as the server says
 };
 
+}  // namespace LARDER_HIREDIS_ABI
 }  // namespace larder::redis::detail

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #pragma once
 
 #include <hiredis/hiredis.h>
@@ -14,10 +15,12 @@
 #include "../options.hpp"
 #include "connection.hpp"
 #include "handshake.hpp"
+#include "hiredis.hpp"
 #include "socket.hpp"
 #include "stream.hpp"
 
 namespace larder::redis::detail {
+inline namespace LARDER_HIREDIS_ABI {
 
 // Waits for a connection attempt to succeed.
 inline Stream connected(redisContext* attempt, const std::string& where, Deadline deadline) {
@@ -85,4 +88,5 @@ class Connector {
   redisContext* const borrowed_;
 };
 
+}  // namespace LARDER_HIREDIS_ABI
 }  // namespace larder::redis::detail

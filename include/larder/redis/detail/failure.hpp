@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #pragma once
 
 #include <algorithm>
@@ -7,8 +8,10 @@
 #include <string_view>
 
 #include "../../error.hpp"
+#include "../../version.hpp"
 
 namespace larder::redis::detail {
+inline namespace LARDER_ABI {
 
 /// What went wrong, in a form that can be handed to another thread without allocating.
 class Failure {
@@ -74,4 +77,5 @@ class Failure {
   char text_[255];
 };
 
+}  // namespace LARDER_ABI
 }  // namespace larder::redis::detail

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #pragma once
 
 #include <cstddef>
@@ -10,8 +11,10 @@
 #include "../options.hpp"
 #include "../reply.hpp"
 #include "connection.hpp"
+#include "hiredis.hpp"
 
 namespace larder::redis::detail {
+inline namespace LARDER_HIREDIS_ABI {
 
 // A new connection broke before it could be used. As the server had accepted it, another one may well do better.
 class LostInHandshake : public ConnectionError {
@@ -62,4 +65,5 @@ inline void shake_hands(Connection& connection, const Options& options, Deadline
   connection.accept_node();
 }
 
+}  // namespace LARDER_HIREDIS_ABI
 }  // namespace larder::redis::detail

@@ -1,9 +1,13 @@
+// SPDX-License-Identifier: MIT
 #pragma once
 
 #include <algorithm>
 #include <atomic>
 
+#include "../../version.hpp"
+
 namespace larder::redis::detail {
+inline namespace LARDER_ABI {
 
 /// Decides whether to try for a moment before sleeping: always while that pays now and then, ever more seldom while it
 /// does not. Thread-safe; a race costs no more than a try.
@@ -28,4 +32,5 @@ class Patience {
   std::atomic<unsigned> misses_{0};  // tries since one paid
 };
 
+}  // namespace LARDER_ABI
 }  // namespace larder::redis::detail

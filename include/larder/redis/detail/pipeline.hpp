@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #pragma once
 
 #include <cstddef>
@@ -7,10 +8,12 @@
 #include <vector>
 
 #include "../../error.hpp"
+#include "../../version.hpp"
 #include "../command.hpp"
 #include "../reply.hpp"
 
 namespace larder::redis::detail {
+inline namespace LARDER_ABI {
 
 // What a connection has to send, and which replies it is owed, in order. No I/O.
 class Pipeline {
@@ -80,4 +83,5 @@ class Pipeline {
   bool has_sent_ = false;
 };
 
+}  // namespace LARDER_ABI
 }  // namespace larder::redis::detail

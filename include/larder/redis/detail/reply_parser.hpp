@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #pragma once
 
 #include <hiredis/hiredis.h>
@@ -13,8 +14,22 @@
 
 #include "../../error.hpp"
 #include "../reply.hpp"
+#include "hiredis.hpp"
 
 namespace larder::redis::detail {
+inline namespace LARDER_ABI {
+
+// The parts of a Reply, for the parser, whose name depends on hiredis' version.
+struct ReplyAccess {
+  static Reply::Kind& kind(Reply& reply) noexcept { return reply.kind_; }
+  static auto& content(Reply& reply) noexcept { return reply.content_; }
+};
+
+}  // namespace LARDER_ABI
+}  // namespace larder::redis::detail
+
+namespace larder::redis::detail {
+inline namespace LARDER_HIREDIS_ABI {
 
 // Turns the bytes of a connection into replies: hiredis' reader, building each Reply in place. Not thread-safe.
 //
@@ -79,16 +94,17 @@ class ReplyParser {
     try {
       Reply* reply = &root;
       if (!task->parent) {
-        root.kind_ = Reply::Kind::nil;
-      } else if (root.kind_ != Reply::Kind::out_of_memory) {
-        reply = &std::get_if<Reply::Array>(&static_cast<Reply*>(task->parent->obj)->content_)->emplace_back();
+        ReplyAccess::kind(root) = Reply::Kind::nil;
+      } else if (ReplyAccess::kind(root) != Reply::Kind::out_of_memory) {
+        reply =
+            &std::get_if<Reply::Array>(&ReplyAccess::content(*static_cast<Reply*>(task->parent->obj)))->emplace_back();
       } else {
         return &root;
       }
       fill(*reply);
       return reply;
     } catch (...) {
-      root.kind_ = Reply::Kind::out_of_memory;
+      ReplyAccess::kind(root) = Reply::Kind::out_of_memory;
       return &root;
     }
   }
@@ -114,8 +130,8 @@ class ReplyParser {
         return refuse(task, "a type that RESP2 does not have");
     }
     return build(task, [&](Reply& reply) {
-      reply.content_.emplace<std::string>(text, size);
-      reply.kind_ = kind;
+      ReplyAccess::content(reply).emplace<std::string>(text, size);
+      ReplyAccess::kind(reply) = kind;
     });
   }
 
@@ -130,15 +146,15 @@ class ReplyParser {
       if (++depth == max_depth) return refuse(task, "arrays are nested too deep");
     }
     return build(task, [&](Reply& reply) {  // grows as elements come, not to the size that is announced
-      reply.content_.emplace<Reply::Array>();
-      reply.kind_ = Reply::Kind::array;
+      ReplyAccess::content(reply).emplace<Reply::Array>();
+      ReplyAccess::kind(reply) = Reply::Kind::array;
     });
   }
 
   static void* create_integer(const redisReadTask* task, long long integer) noexcept {
     return build(task, [&](Reply& reply) {
-      reply.content_ = static_cast<std::int64_t>(integer);
-      reply.kind_ = Reply::Kind::integer;
+      ReplyAccess::content(reply) = static_cast<std::int64_t>(integer);
+      ReplyAccess::kind(reply) = Reply::Kind::integer;
     });
   }
 
@@ -199,4 +215,5 @@ class ReplyParser {
   const char* problem_ = nullptr;
 };
 
+}  // namespace LARDER_HIREDIS_ABI
 }  // namespace larder::redis::detail

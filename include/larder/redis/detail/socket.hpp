@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #pragma once
 
 // The only place where operating systems differ.
@@ -30,8 +31,10 @@
 
 #include "../../error.hpp"
 #include "../options.hpp"
+#include "hiredis.hpp"
 
 namespace larder::redis::detail {
+inline namespace LARDER_HIREDIS_ABI {
 
 using Socket = decltype(redisContext::fd);
 
@@ -181,4 +184,5 @@ inline std::vector<std::string> addresses_of(const std::string& host) {
   return addresses;
 }
 
+}  // namespace LARDER_HIREDIS_ABI
 }  // namespace larder::redis::detail

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #pragma once
 
 #include <hiredis/hiredis.h>
@@ -10,9 +11,11 @@
 
 #include "../../error.hpp"
 #include "../options.hpp"
+#include "hiredis.hpp"
 #include "socket.hpp"
 
 namespace larder::redis::detail {
+inline namespace LARDER_HIREDIS_ABI {
 
 // The bytes to and from a server, over a hiredis context, which is owned or borrowed. Only this class touches the
 // socket of a connection.
@@ -92,4 +95,5 @@ class Stream {
   Context context_;
 };
 
+}  // namespace LARDER_HIREDIS_ABI
 }  // namespace larder::redis::detail

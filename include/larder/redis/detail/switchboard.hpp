@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #pragma once
 
 #include <algorithm>
@@ -17,10 +18,12 @@
 #include "connection.hpp"
 #include "connector.hpp"
 #include "failure.hpp"
+#include "hiredis.hpp"
 #include "patience.hpp"
 #include "socket.hpp"
 
 namespace larder::redis::detail {
+inline namespace LARDER_HIREDIS_ABI {
 
 /// A connection, and the calls that it carries.
 struct Link {
@@ -413,4 +416,5 @@ class Switchboard {
   Patience patience_;
 };
 
+}  // namespace LARDER_HIREDIS_ABI
 }  // namespace larder::redis::detail

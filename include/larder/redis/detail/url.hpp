@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 #pragma once
 
 #include <algorithm>
@@ -12,8 +13,10 @@
 #include <vector>
 
 #include "../../error.hpp"
+#include "../../version.hpp"
 
 namespace larder::redis::detail {
+inline namespace LARDER_ABI {
 
 [[noreturn]] inline void throw_bad_option(std::string_view name, std::string_view rule) {
   throw InvalidArgument(std::string(name).append(": ").append(rule));
@@ -151,4 +154,5 @@ inline void split_host(std::string_view text, std::vector<Url::Setting>& setting
   if (has_port) settings.push_back({"port", text});
 }
 
+}  // namespace LARDER_ABI
 }  // namespace larder::redis::detail
