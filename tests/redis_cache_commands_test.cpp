@@ -286,9 +286,9 @@ TEST_CASE("an answer of the wrong type is a protocol error, and one without memo
       +[] { return Reply(Reply::Array(7)); });
   const auto fits = [&](const std::string& name) {
     const Kind kind = wrong().kind();
-    if (name == "get") return kind == Kind::string || kind == Kind::nil;
+    if (name == "get") return kind == Kind::string || kind == Kind::null;
     if (name == "set" || name == "set_many") return kind == Kind::status;
-    if (name == "add") return kind == Kind::status || kind == Kind::nil;
+    if (name == "add") return kind == Kind::status || kind == Kind::null;
     return kind == Kind::integer && name != "clear" && name != "get_many";
   };
   for (const auto& [name, operation] : operations) {

@@ -75,8 +75,7 @@ class RedisCache : public BaseCache {
 
   bool do_touch(std::string_view key, Ttl ttl) override {
     if (ttl) {
-      Command command("PEXPIRE", 2, Kind::integer);
-      return client_->run(add_key(command, key).argument(milliseconds(*ttl))).integer() != 0;
+      return client_->run(Command("PEXPIRE", full(key), milliseconds(*ttl)).expects(Kind::integer)).integer() != 0;
     }
     std::vector<Command> commands;  // PERSIST does not tell a key without expiry from no key
     commands.push_back(key_command("EXISTS", key, Kind::integer));
@@ -130,8 +129,7 @@ class RedisCache : public BaseCache {
       Reply::Array page;
       do {
         std::vector<Command> commands;
-        commands.emplace_back("SCAN", 5, Kind::array).argument(cursor).argument("MATCH").argument(pattern);
-        commands.back().argument("COUNT").argument(keys_per_scan);
+        commands.emplace_back("SCAN", cursor, "MATCH", pattern, "COUNT", keys_per_scan).expects(Kind::array);
         if (const Keys keys = ours(page); !keys.empty()) commands.push_back(del_command(keys));
         auto replies = run_all(*node, commands);
         if (replies.size() > 1) replies[1].integer();
@@ -141,28 +139,31 @@ class RedisCache : public BaseCache {
     }
   }
 
-  Command& add_key(Command& command, std::string_view key) const {
+  // With the prefix.
+  redis::Key full(std::string_view key) const {
     check_key(key);
-    return command.key(prefix_, key);
+    return {prefix_, key};
   }
 
   Command key_command(std::string_view name, std::string_view key, Kind answer) const {
-    Command command(name, 1, answer);
-    add_key(command, key);
+    Command command(name, full(key));
+    command.expects(answer);
     return command;
   }
 
   Command set_command(std::string_view key, std::string_view value, Ttl ttl, bool only_if_absent = false) const {
-    Command command("SET", 2U + (ttl ? 2U : 0U) + (only_if_absent ? 1U : 0U), Kind::status);
-    add_key(command, key).value(value);
-    if (ttl) command.argument("PX").argument(milliseconds(*ttl));
-    if (only_if_absent) command.argument("NX").never_repeat();
+    const redis::Key name = full(key);
+    const redis::Value bytes(value);
+    Command command = ttl ? Command("SET", name, bytes, "PX", milliseconds(*ttl)) : Command("SET", name, bytes);
+    if (only_if_absent) command.add("NX").never_repeat();
+    command.expects(Kind::status);
     return command;
   }
 
   static Command del_command(const Keys& keys) {
-    Command command("DEL", keys.size(), Kind::integer);
-    for (const auto key : keys) command.key({}, key);
+    Command command("DEL");
+    for (const auto key : keys) command.add(redis::Key(key));
+    command.expects(Kind::integer);
     return command;
   }
 
@@ -196,8 +197,8 @@ class RedisCache : public BaseCache {
       commands.reserve((end - begin) / step + 1);
       for (std::size_t i = begin; i < end; i += step) {
         const std::size_t count = (std::min)(step, end - i);
-        Command& command = commands.emplace_back(name, count, answer);
-        for (std::size_t key = i; key < i + count; ++key) add_key(command, keys[key]);
+        Command& command = commands.emplace_back(name).expects(answer);
+        for (std::size_t key = i; key < i + count; ++key) command.add(full(keys[key]));
       }
       return run_all(*client_, commands);
     };

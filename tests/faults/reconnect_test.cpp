@@ -403,6 +403,8 @@ TEST_CASE("Redis is killed under load, and comes back with a dataset that takes 
 
 TEST_CASE("every connection of a pool can be used again after the server froze") {
   using larder::redis::Command;
+  using larder::redis::Key;
+  using larder::redis::Value;
   using larder::redis::Reply;
   const auto busy_poll = GENERATE(0us, 50us);
   RedisProcess redis;
@@ -430,23 +432,23 @@ TEST_CASE("every connection of a pool can be used again after the server froze")
   check(tally);
   CHECK(tally.timeouts > 0);
 
-  std::vector<Command> wait_for_nothing;
-  wait_for_nothing.emplace_back("PING", 0, Reply::Kind::status);
-  wait_for_nothing.emplace_back("BLPOP", 2, Reply::Kind::array).key({}, "nothing").argument(0);
+  const std::vector<Command> waiting = {Command("PING"), Command("SET", Key{"key"}, Value{"value"})};
+  redis.ask({"CLIENT", "PAUSE", "600000", "WRITE"});
   std::atomic<bool> all_wait{false};
   std::vector<std::thread> threads;
   for (std::size_t i = 0; i < options.connections; ++i) {
     threads.emplace_back([&] {
       while (!all_wait) {
         try {
-          pool->run(wait_for_nothing);
+          pool->run(waiting);
         } catch (const ConnectionError&) {  // in time
         }
       }
     });
   }
-  CHECK(wait_until([&] { return redis.clients_with(" cmd=blpop ").size() == options.connections; }));
+  CHECK(wait_until([&] { return redis.clients_with(" flags=b").size() == options.connections; }));
   all_wait = true;
+  redis.ask({"CLIENT", "UNPAUSE"});
   for (auto& thread : threads) thread.join();
   figures().faults += 10;
 }

@@ -218,7 +218,8 @@ TEST_CASE("a borrowed context is marked after a failure, so that nobody reads an
     redisAppendCommand(context.get(), "GET %s", key(0).c_str());
     int written = 0;
     redisBufferWrite(context.get(), &written);
-    REQUIRE(wait_until([&] { return redis.calls_of("get") == 2; }));
+    pollfd reply{context->fd, POLLIN, 0};
+    REQUIRE(::poll(&reply, 1, 10'000) == 1);
     failure_within<ConnectionError>(100ms, [&] { cache.get(key(1)); });
   }
   SECTION("a command that its owner has not sent yet") {

@@ -46,7 +46,7 @@ TEST_CASE("the defaults are those of a local Redis, with finite times") {
   CHECK((options.unix_socket + options.username + options.password + options.client_name).empty());
   CHECK(options.connect_timeout == 500ms);
   CHECK(options.command_timeout == 1s);
-  CHECK_NOTHROW(options.check());
+  CHECK_NOTHROW(options.validate());
 
   const Options bare = from("redis://");
   CHECK(bare.host == options.host);
@@ -255,7 +255,7 @@ TEST_CASE("options that were set by hand are checked too") {
     Options options;
     change(options);
     try {
-      options.check();
+      options.validate();
     } catch (const InvalidArgument& error) {
       return error.what();
     }

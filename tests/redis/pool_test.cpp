@@ -20,11 +20,14 @@ using larder::ConnectionError;
 using larder::InvalidArgument;
 using larder::redis::Client;
 using larder::redis::Command;
+using larder::redis::Key;
 using larder::redis::Options;
 using larder::redis::Pool;
 using larder::redis::Reply;
+using larder::redis::Value;
 using larder::testing::eventually;
 using larder::testing::in_threads;
+using larder::testing::message_of;
 using larder::testing::PrivateDatabase;
 using larder::testing::redis_socket;
 using larder::testing::value_of;
@@ -59,9 +62,9 @@ Options options() {
   return options;
 }
 
-Command get(const std::string& key) { return Command("GET", 1, Kind::string).key({}, key); }
+Command get(const std::string& key) { return Command("GET", Key{key}).expects(Kind::string); }
 Command set(const std::string& key, const std::string& value) {
-  return Command("SET", 2, Kind::status).key({}, key).value(value);
+  return Command("SET", Key{key}, Value{value}).expects(Kind::status);
 }
 
 }  // namespace
@@ -72,7 +75,7 @@ TEST_CASE("a pool connects when there is something to do, and leaves when it is 
     Pool pool(options());
     CHECK(pool.run(std::vector<Command>()).empty());
     CHECK(server.connections() == 0);
-    for (int i = 0; i < 100; ++i) CHECK(pool.run(Command("PING", 0, Kind::status)).is_status());
+    for (int i = 0; i < 100; ++i) CHECK(pool.run(Command("PING")).is_status());
     CHECK(server.connections() == 1);
   }
   CHECK(eventually([&] { return server.connections() == 0; }));
@@ -101,8 +104,8 @@ TEST_CASE("a connection has the user, the database and the name of the options")
   named.password = "p ss\r\n";
   {
     Pool pool(named);
-    CHECK(pool.run(Command("ACL", 1, Kind::string).argument("WHOAMI")).take_string() == "pooled");
-    CHECK(pool.run(Command("CLIENT", 1, Kind::string).argument("GETNAME")).take_string() == "pool-test");
+    CHECK(pool.run(Command("ACL", "WHOAMI")).take_string() == "pooled");
+    CHECK(pool.run(Command("CLIENT", "GETNAME")).take_string() == "pool-test");
     CHECK(pool.run(set("key", "value")).is_status());
     CHECK(server.probe.text("GET", "key") == "value");
   }
@@ -112,15 +115,15 @@ TEST_CASE("a connection has the user, the database and the name of the options")
 TEST_CASE("replies of every kind, a server's error among them") {
   Server server;
   Pool pool(options());
-  CHECK(pool.run(get("key")).kind() == Kind::nil);
+  CHECK(pool.run(get("key")).kind() == Kind::null);
   CHECK(pool.run(set("key", "value")).kind() == Kind::status);
   CHECK(pool.run(get("key")).take_string() == "value");
-  CHECK(pool.run(Command("STRLEN", 1, Kind::integer).key({}, "key")).integer() == 5);
-  auto array = pool.run(Command("MGET", 2, Kind::array).key({}, "key").key({}, "absent")).take_array();
+  CHECK(pool.run(Command("STRLEN", Key{"key"})).integer() == 5);
+  auto array = pool.run(Command("MGET", Key{"key"}, Key{"absent"})).take_array();
   REQUIRE(array.size() == 2);
   CHECK(array[0].take_string() == "value");
   CHECK(array[1].take_string() == std::nullopt);
-  const Reply failure = pool.run(Command("LLEN", 1, Kind::integer).key({}, "key"));
+  const Reply failure = pool.run(Command("LLEN", Key{"key"}));
   CHECK(failure.failure().substr(0, 9) == "WRONGTYPE");
   CHECK(pool.run(get("key")).take_string() == "value");
   CHECK(server.connections() == 1);
@@ -133,19 +136,19 @@ TEST_CASE("the replies of a pipeline are in the order of its commands") {
   for (std::size_t i = 0; i < 10'000; ++i) {
     const std::string key = std::to_string(i);
     if (i % 3 == 0) commands.push_back(get(key));
-    if (i % 3 == 1) commands.push_back(Command("ECHO", 1, Kind::string).argument(value_of(key)));
-    if (i % 3 == 2) commands.push_back(Command("GET", 0, Kind::string));
+    if (i % 3 == 1) commands.push_back(Command("ECHO", value_of(key)));
+    if (i % 3 == 2) commands.push_back(Command("GET"));
   }
   for (int round = 0; round < 3; ++round) {
     auto replies = pool.run(commands);
     REQUIRE(replies.size() == commands.size());
     for (std::size_t i = 0; i < replies.size(); ++i) {
-      if (i % 3 == 0) REQUIRE(replies[i].kind() == Kind::nil);
+      if (i % 3 == 0) REQUIRE(replies[i].kind() == Kind::null);
       if (i % 3 == 1) REQUIRE(replies[i].take_string() == value_of(std::to_string(i)));
       if (i % 3 == 2) REQUIRE(replies[i].failure().substr(0, 3) == "ERR");
     }
   }
-  CHECK(pool.run(get("key")).kind() == Kind::nil);
+  CHECK(pool.run(get("key")).kind() == Kind::null);
 }
 
 TEST_CASE("a pipeline may be larger than what fits between the two sides") {
@@ -154,7 +157,7 @@ TEST_CASE("a pipeline may be larger than what fits between the two sides") {
   std::vector<std::string> values;
   for (int i = 0; i < 24; ++i) values.push_back(value_of(std::to_string(i), 2'000'000));
   std::vector<Command> commands;
-  for (const auto& value : values) commands.push_back(Command("ECHO", 1, Kind::string).value(value));
+  for (const auto& value : values) commands.push_back(Command("ECHO", Value{value}));
   auto replies = pool.run(commands);
   REQUIRE(replies.size() == values.size());
   for (std::size_t i = 0; i < values.size(); ++i) CHECK((replies[i].take_string() == values[i]));
@@ -164,7 +167,7 @@ TEST_CASE("an answer of another kind than the command has is not handed out, and
   Server server;
   Pool pool(options());
   pool.run(set("key", "value"));
-  CHECK_THROWS_AS(pool.run(Command("GET", 1, Kind::integer).key({}, "key")), larder::ProtocolError);
+  CHECK_THROWS_AS(pool.run(Command("GET", Key{"key"}).expects(Kind::integer)), larder::ProtocolError);
   CHECK(pool.run(get("key")).take_string() == "value");
 }
 
@@ -190,7 +193,7 @@ TEST_CASE("many threads share few connections, and each gets its own replies") {
       const auto start = std::chrono::steady_clock::now();
       const bool stored = pool.run(set(key, value)).is_status();
       const bool read = pool.run(get(key)).take_string() == value;
-      auto replies = pool.run({get(key), Command("ECHO", 1, Kind::string).argument(key), get("absent")});
+      auto replies = pool.run({get(key), Command("ECHO", key), get("absent")});
       const bool piped = replies.size() == 3 && replies[0].take_string() == value && replies[1].take_string() == key &&
                          !replies[2].take_string();
       right += stored && read && piped ? 1U : 0U;
@@ -201,30 +204,57 @@ TEST_CASE("many threads share few connections, and each gets its own replies") {
   CHECK(slow == 0);
   CHECK(server.connections() >= 1);
   CHECK(server.connections() <= shared.connections);
-  for (int i = 0; i < 100; ++i) CHECK(pool.run(get("absent")).kind() == Kind::nil);
+  for (int i = 0; i < 100; ++i) CHECK(pool.run(get("absent")).kind() == Kind::null);
 }
 
 TEST_CASE("a command that waits does not hold up the others") {
   Server server;
+  server.probe("SET", "key", value_of("key"));
   Options two = options();
   two.connections = 2;
   Pool pool(two);
-  std::optional<std::string> popped;
-  std::thread waiting([&] {
-    auto reply = pool.run(Command("BLPOP", 2, Kind::array).key({}, "list").argument(0)).take_array();
-    if (reply.size() == 2) popped = reply[1].take_string();
+  server.probe("CLIENT", "PAUSE", "60000", "WRITE");
+  std::thread waiting([&] { pool.run(set("waiting", value_of("waiting"))); });
+  CHECK(eventually(
+      [&] { return server.probe.text("INFO", "clients").value().find("blocked_clients:1") != std::string::npos; }));
+  std::atomic<std::size_t> right{0};
+  in_threads(8, [&](const std::string&) {
+    for (int round = 0; round < 20; ++round) right += pool.run(get("key")).take_string() == value_of("key") ? 1U : 0U;
   });
-  const bool waits =
-      eventually([&] { return server.probe.text("CLIENT", "LIST").value().find(" cmd=blpop ") != std::string::npos; });
-  CHECK(waits);
-  in_threads(8, [&](const std::string& me) {
-    for (int round = 0; round < 20; ++round) pool.run(set(me, value_of(me)));
-  });
-  CHECK(pool.run(get("7")).take_string() == value_of("7"));
-  CHECK(pool.run(Command("RPUSH", 2, Kind::integer).key({}, "list").argument("element")).integer() == 1);
+  CHECK(right == 8 * 20);
+  CHECK(server.probe.text("GET", "waiting") == std::nullopt);
+  server.probe("CLIENT", "UNPAUSE");
   waiting.join();
-  CHECK(popped == "element");
+  CHECK(server.probe.text("GET", "waiting") == value_of("waiting"));
   CHECK(server.connections() == 2);
+}
+
+TEST_CASE("nil answers any command, and the connection is kept") {
+  Server server;
+  Pool pool(options());
+  const auto id = pool.run(Command("CLIENT", "ID")).integer();
+  for (const Kind kind : {Kind::string, Kind::status, Kind::integer, Kind::array}) {
+    CHECK(pool.run(Command("ZRANK", Key{"absent"}, "member").expects(kind)).kind() == Kind::null);
+  }
+  CHECK(pool.run(Command("LPOP", Key{"absent"}, 2)).kind() == Kind::null);
+  CHECK(pool.run(Command("CLIENT", "ID")).integer() == id);
+}
+
+TEST_CASE("commands that would change a connection for others are refused, and nothing is sent") {
+  Server server;
+  const auto context = larder::testing::connect();
+  freeReplyObject(redisCommand(context.get(), "SELECT 4"));
+  Pool own(options()), borrowing(context.get());
+  for (Pool* pool : {&own, &borrowing}) {
+    pool->run(set("key", "value"));
+    for (const auto& command : {Command("SELECT", 9), Command("multi"), Command("BLPOP", Key{"list"}, 0)}) {
+      const std::string name(command.name());
+      CHECK(message_of<InvalidArgument>([&] { pool->run(command); }) ==
+            name + " changes its connection or keeps it busy, and this client's connections are shared");
+      CHECK_THROWS_AS(pool->run({get("key"), command}), InvalidArgument);
+    }
+    CHECK(pool->run(get("key")).take_string() == "value");
+  }
 }
 
 TEST_CASE("a borrowed context carries the calls of many threads, and is handed back") {

@@ -40,7 +40,7 @@ struct Options {
   static Options from_url(std::string_view url);
 
   /// Throws InvalidArgument, which names the first member that cannot be used.
-  void check() const;
+  void validate() const;
 };
 
 }  // namespace LARDER_ABI
@@ -119,11 +119,11 @@ inline Options Options::from_url(std::string_view text) {
   detail::OptionSetter setter(options);
   for (const auto& setting : place) setter.set(setting);
   for (const auto& setting : url.settings) setter.set(setting);
-  options.check();
+  options.validate();
   return options;
 }
 
-inline void Options::check() const {
+inline void Options::validate() const {
   using detail::throw_bad_option;
   const auto is_text = [](const std::string& text) { return text.find('\0') == std::string::npos; };
   if (unix_socket.empty() && host.empty()) throw_bad_option("host", "must not be empty");

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cstddef>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -38,7 +39,7 @@ class Pool : public Client {
  public:
   /// Connects when there is something to do. Throws InvalidArgument if an option cannot be used.
   explicit Pool(Options options) : options_(std::move(options)), borrowed_(nullptr) {
-    options_.check();
+    options_.validate();
     board_ = new detail::Switchboard(options_, borrowed_);
   }
 
@@ -46,7 +47,7 @@ class Pool : public Client {
   /// uses during a call. The time allowed for a command is the receive timeout of its socket (redisSetTimeout()), else
   /// the default. Throws InvalidArgument if it cannot be used.
   explicit Pool(redisContext* borrowed) : borrowed_(borrowed) {
-    detail::Stream::check(borrowed);
+    detail::Stream::validate(borrowed);
     const auto timeout = detail::receive_timeout(borrowed->fd);
     if (timeout.count() != 0) options_.command_timeout = timeout;
     board_ = new detail::Switchboard(options_, borrowed_);
@@ -71,9 +72,17 @@ class Pool : public Client {
 
  private:
   void perform(const Command* commands, std::size_t count, Reply* replies) {
+    for (const Command* command = commands; command != commands + count; ++command) {
+      if (command->needs_own_connection()) refuse(*command);
+    }
     detail::Call call(commands, count, replies, options_);
     board().perform(call);
     if (call.failure) call.failure.raise(call.sent && !call.is_repeatable() ? unknown_outcome : "");
+  }
+
+  [[noreturn]] static void refuse(const Command& command) {
+    throw InvalidArgument(std::string(command.name()) +
+                          " changes its connection or keeps it busy, and this client's connections are shared");
   }
 
   // That of this process. A forked child cannot use its parent's, nor even free it: another thread may have been at

@@ -29,12 +29,12 @@ inline namespace LARDER_ABI {
 class Reply {
  public:
   /// `failure` is an error that the server answered with; `out_of_memory` is a reply for which there was no memory.
-  enum class Kind : unsigned char { nil, string, status, integer, array, failure, out_of_memory };
+  enum class Kind : unsigned char { null, string, status, integer, array, failure, out_of_memory };
   /// The elements of an array.
   using Array = std::vector<Reply>;
 
   /// Nil, or another reply without content.
-  explicit Reply(Kind kind = Kind::nil) noexcept : kind_(kind) {}
+  explicit Reply(Kind kind = Kind::null) noexcept : kind_(kind) {}
   /// A string, a status or a failure.
   Reply(Kind kind, std::string text) noexcept : kind_(kind), content_(std::move(text)) {}
   /// An integer.
@@ -50,11 +50,10 @@ class Reply {
     return kind_ == Kind::failure ? std::string_view(*std::get_if<std::string>(&content_)) : std::string_view();
   }
 
-  /// Whether this is what a command that answers with a `kind` may get: that, nil in place of a string or a status, a
-  /// failure, or a reply for which there was no memory.
+  /// Whether a command that expects a `kind` may get this: that kind, nil, a failure, or a reply for which there was no
+  /// memory.
   bool fits(Kind kind) const noexcept {
-    return kind_ == kind || kind_ == Kind::failure || kind_ == Kind::out_of_memory ||
-           (kind_ == Kind::nil && (kind == Kind::string || kind == Kind::status));
+    return kind_ == kind || kind_ == Kind::null || kind_ == Kind::failure || kind_ == Kind::out_of_memory;
   }
 
   /// The bytes of a string, which stay in the reply. Throws as take_array() does for another kind, nil too.
@@ -69,12 +68,12 @@ class Reply {
   /// The string, or nothing for nil.
   std::optional<std::string> take_string() {
     if (kind_ == Kind::string) return std::move(*std::get_if<std::string>(&content_));
-    if (kind_ != Kind::nil) throw_unless(Kind::nil);
+    if (kind_ != Kind::null) throw_unless(Kind::null);
     return std::nullopt;
   }
   /// True for a status, false for nil.
   bool is_status() const {
-    if (kind_ != Kind::status && kind_ != Kind::nil) throw_unless(Kind::status);
+    if (kind_ != Kind::status && kind_ != Kind::null) throw_unless(Kind::status);
     return kind_ == Kind::status;
   }
   /// The integer.

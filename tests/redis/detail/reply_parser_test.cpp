@@ -27,7 +27,7 @@ namespace {
 
 std::string text_of(Reply reply) {
   switch (reply.kind()) {
-    case Kind::nil:
+    case Kind::null:
       return reply.take_string() ? "not nil" : "nil";
     case Kind::string:
       return "$" + reply.take_string().value();

@@ -6,8 +6,10 @@
 namespace {
 
 using larder::redis::Command;
+using larder::redis::Key;
 using larder::redis::Options;
 using larder::redis::Reply;
+using larder::redis::Value;
 using program::message_of;
 using program::require;
 
@@ -60,7 +62,7 @@ void use_options() {
   require(options.connect_timeout == std::chrono::seconds(5), "from_url");
   require(Options::from_url("unix:///run/redis.sock").unix_socket == "/run/redis.sock", "from_url, unix");
   options.connections = 0;
-  message_of<larder::InvalidArgument>([&] { options.check(); });
+  message_of<larder::InvalidArgument>([&] { options.validate(); });
   message_of<larder::InvalidArgument>([] { Options::from_url("http://127.0.0.1"); });
 }
 
@@ -68,11 +70,11 @@ void use_clients() {
   larder::RedisCache cache(std::make_shared<FixedClient>(), "prefix:");
   program::make_every_call(cache);
 
-  Command command("SET", 5, Reply::Kind::status);
-  command.key("prefix:", "key").value("value").argument("PX").argument(60000).argument("NX").never_repeat();
+  Command command("SET", Key{"prefix:", "key"}, Value{"value"}, "PX", 60000);
+  command.add("NX").never_repeat();
   require(command.key() == "prefix:key" && !command.repeatable(), "Command");
   require(command.head().substr(0, 4) == "*6\r\n" && command.value() == "value", "Command");
-  require(Reply().kind() == Reply::Kind::nil && !Reply().take_string(), "Reply, nil");
+  require(Reply().kind() == Reply::Kind::null && !Reply().take_string(), "Reply, nil");
   require(Reply(Reply::Kind::status, "OK").is_status() && Reply(7).integer() == 7, "Reply");
   require(Reply(Reply::Array{Reply(7)}).take_array().size() == 1, "Reply, array");
   require(Reply(Reply::Kind::failure, "ERR no").failure() == "ERR no", "Reply, failure");

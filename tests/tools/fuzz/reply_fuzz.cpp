@@ -35,7 +35,7 @@ void describe(Reply& reply, int depth, std::string& text) {
       for (Reply& element : reply.take_array()) describe(element, depth + 1, text);
       text += ']';
       break;
-    case Reply::Kind::nil:
+    case Reply::Kind::null:
     case Reply::Kind::status:
       break;
     case Reply::Kind::out_of_memory:

@@ -23,7 +23,7 @@ void check(bool right, const std::string& url, const char* what) {
 void read(const std::string& url, bool has_secret, bool with_password) {
   try {
     const auto options = larder::redis::Options::from_url(url);
-    options.check();
+    options.validate();
     const bool is_there = options.password.compare(0, password.size(), password) == 0;
     check(!with_password || is_there, url, "the password was not read");
   } catch (const larder::InvalidArgument& error) {

@@ -25,17 +25,15 @@ class LostInHandshake : public ConnectionError {
 // What the server has to know before the first command.
 inline std::vector<Command> handshake_commands(const Options& options) {
   std::vector<Command> commands;
-  const bool has_user = !options.username.empty();
-  if (has_user || !options.password.empty()) {
-    commands.emplace_back("AUTH", has_user ? 2 : 1, Reply::Kind::status);
-    if (has_user) commands.back().argument(options.username);
-    commands.back().argument(options.password);
+  if (!options.username.empty()) {
+    commands.emplace_back("AUTH", options.username, options.password);
+  } else if (!options.password.empty()) {
+    commands.emplace_back("AUTH", options.password);
   }
-  if (options.database != 0) commands.emplace_back("SELECT", 1, Reply::Kind::status).argument(options.database);
-  if (!options.client_name.empty()) {
-    commands.emplace_back("CLIENT", 2, Reply::Kind::status).argument("SETNAME").argument(options.client_name);
-  }
-  commands.emplace_back("PING", 0, Reply::Kind::status);  // shows whether it serves us at all
+  if (options.database != 0) commands.emplace_back("SELECT", options.database);
+  if (!options.client_name.empty()) commands.emplace_back("CLIENT", "SETNAME", options.client_name);
+  commands.emplace_back("PING");  // shows whether it serves us at all
+  for (Command& command : commands) command.expects(Reply::Kind::status);
   return commands;
 }
 

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -61,7 +62,8 @@ class Pipeline {
   // Takes account of the next reply. Throws ProtocolError if it does not fit the command.
   void answer(const Reply& reply) {
     if (owed() == 0) throw ProtocolError("the server sent a reply that nobody asked for");
-    if (!reply.fits(expected_[answered_])) throw ProtocolError("the server's answer does not fit the command");
+    const auto expected = expected_[answered_];
+    if (expected && !reply.fits(*expected)) throw ProtocolError("the server's answer does not fit the command");
     if (++answered_ == expected_.size()) {
       expected_.clear();
       answered_ = 0;
@@ -75,11 +77,11 @@ class Pipeline {
     filled_ += bytes.size();
   }
 
-  std::unique_ptr<char[]> out_;        // commands to be sent
-  std::size_t filled_ = 0;             // bytes in it
-  std::size_t flushed_ = 0;            // bytes of those that have been sent
-  std::vector<Reply::Kind> expected_;  // the answers to the commands since nothing was owed
-  std::size_t answered_ = 0;           // the first ones of those that have come
+  std::unique_ptr<char[]> out_;                       // commands to be sent
+  std::size_t filled_ = 0;                            // bytes in it
+  std::size_t flushed_ = 0;                           // bytes of those that have been sent
+  std::vector<std::optional<Reply::Kind>> expected_;  // by the commands since nothing was owed
+  std::size_t answered_ = 0;                          // how many of those have their reply
   bool has_sent_ = false;
 };
 

@@ -94,7 +94,7 @@ class ReplyParser {
     try {
       Reply* reply = &root;
       if (!task->parent) {
-        ReplyAccess::kind(root) = Reply::Kind::nil;
+        ReplyAccess::kind(root) = Reply::Kind::null;
       } else if (ReplyAccess::kind(root) != Reply::Kind::out_of_memory) {
         reply =
             &std::get_if<Reply::Array>(&ReplyAccess::content(*static_cast<Reply*>(task->parent->obj)))->emplace_back();

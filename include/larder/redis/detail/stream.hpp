@@ -23,18 +23,18 @@ class Stream {
  public:
   static Stream own(redisContext* context) noexcept { return Stream(Context(context, Release{true})); }
 
-  // Throws ConnectionError if the context is in error, InvalidArgument if check() does.
+  // Throws ConnectionError if the context is in error, InvalidArgument if validate() does.
   static Stream borrow(redisContext* context) {
     if (context->err != 0) {
       throw ConnectionError(std::string("redisContext: is in error and needs redisReconnect(): ") + context->errstr);
     }
-    check(context);
+    validate(context);
     suppress_sigpipe(context->fd);
     return Stream(Context(context, Release{false}));
   }
 
   // Throws InvalidArgument if a context cannot be borrowed.
-  static void check(const redisContext* context) {
+  static void validate(const redisContext* context) {
     if (!context) throw InvalidArgument("redisContext: is null; was the result of redisConnect() checked?");
     if (context->err != 0) throw InvalidArgument(std::string("redisContext: is in error: ") + context->errstr);
     if ((context->flags & REDIS_BLOCK) == 0) {

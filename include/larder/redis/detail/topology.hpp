@@ -45,7 +45,7 @@ inline std::optional<Endpoint> read_node(Reply& reply) {
   if (parts.size() < 2 || parts[1].kind() != Kind::integer) return std::nullopt;
   const std::int64_t port = parts[1].integer();
   if (port < 1 || port > 65535) return std::nullopt;
-  if (parts[0].kind() == Kind::nil) return make_endpoint({}, static_cast<int>(port));
+  if (parts[0].kind() == Kind::null) return make_endpoint({}, static_cast<int>(port));
   if (parts[0].kind() != Kind::string) return std::nullopt;
   return make_endpoint(parts[0].string(), static_cast<int>(port));
 }
