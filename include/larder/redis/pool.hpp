@@ -4,23 +4,34 @@
 #include <hiredis/hiredis.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "../detail/process.hpp"
 #include "../error.hpp"
+#include "../statistics.hpp"
 #include "client.hpp"
 #include "command.hpp"
 #include "detail/call.hpp"
+#include "detail/cancellation.hpp"
 #include "detail/hiredis.hpp"
+#include "detail/scheduler.hpp"
 #include "detail/socket.hpp"
 #include "detail/stream.hpp"
-#include "detail/switchboard.hpp"
 #include "options.hpp"
 #include "reply.hpp"
+
+namespace larder::redis::detail {
+inline namespace LARDER_HIREDIS_ABI {
+class StartedCall;
+}
+}  // namespace larder::redis::detail
 
 namespace larder::redis {
 inline namespace LARDER_HIREDIS_ABI {
@@ -40,7 +51,8 @@ class Pool : public Client {
   /// Connects when there is something to do. Throws InvalidArgument if an option cannot be used.
   explicit Pool(Options options) : options_(std::move(options)), borrowed_(nullptr) {
     options_.validate();
-    board_ = new detail::Switchboard(options_, borrowed_);
+    larder::detail::watch_forks();
+    scheduler_ = new detail::Scheduler(options_, borrowed_);
   }
 
   /// Uses a connected, blocking context, which stays the caller's and must outlive the pool, and which nothing else
@@ -50,12 +62,13 @@ class Pool : public Client {
     detail::Stream::validate(borrowed);
     const auto timeout = detail::receive_timeout(borrowed->fd);
     if (timeout.count() != 0) options_.command_timeout = timeout;
-    board_ = new detail::Switchboard(options_, borrowed_);
+    larder::detail::watch_forks();
+    scheduler_ = new detail::Scheduler(options_, borrowed_);
   }
 
   ~Pool() override {
-    const detail::Switchboard* board = board_.load();
-    if (board->process == detail::process_id()) delete board;
+    const detail::Scheduler* scheduler = scheduler_.load();
+    if (scheduler->process == larder::detail::process_generation()) delete scheduler;
   }
 
   Reply run(const Command& command) override {
@@ -70,37 +83,59 @@ class Pool : public Client {
     return replies;
   }
 
+  /// What it has counted in this process.
+  PoolStats stats() const noexcept { return scheduler_.load(std::memory_order_acquire)->stats(); }
+
+  /// Another number when a connection has been lost or given up since, or this is a forked child.
+  std::uint64_t generation() const noexcept { return scheduler_.load(std::memory_order_acquire)->generation(); }
+
  private:
+  friend class detail::StartedCall;
+
   void perform(const Command* commands, std::size_t count, Reply* replies) {
+    refuse_those_for_own_connections(commands, count);
+    const detail::NoCancellation until_end;
+    detail::Call call = make_call(commands, count, replies);
+    scheduler().finish(call);
+    throw_failure_of(call);
+  }
+
+  static void refuse_those_for_own_connections(const Command* commands, std::size_t count) {
     for (const Command* command = commands; command != commands + count; ++command) {
       if (command->needs_own_connection()) refuse(*command);
     }
-    detail::Call call(commands, count, replies, options_);
-    board().perform(call);
-    if (call.failure) call.failure.raise(call.sent && !call.is_repeatable() ? unknown_outcome : "");
   }
-
   [[noreturn]] static void refuse(const Command& command) {
     throw InvalidArgument(std::string(command.name()) +
                           " changes its connection or keeps it busy, and this client's connections are shared");
   }
 
+  detail::Call make_call(const Command* commands, std::size_t count, Reply* replies) const noexcept {
+    const auto now = std::chrono::steady_clock::now();
+    const auto deadline = now + options_.command_timeout;
+    return {commands, count, replies, now, deadline, deadline + options_.connect_timeout};
+  }
+
+  static void throw_failure_of(const detail::Call& call) {
+    if (call.failure) call.failure.raise(call.was_sent && !call.is_repeatable() ? unknown_outcome : "");
+  }
+
   // That of this process. A forked child cannot use its parent's, nor even free it: another thread may have been at
   // work on it.
-  detail::Switchboard& board() {
-    detail::Switchboard* board = board_.load(std::memory_order_acquire);
-    if (board->process == detail::process_id()) return *board;
+  detail::Scheduler& scheduler() {
+    detail::Scheduler* scheduler = scheduler_.load(std::memory_order_acquire);
+    if (scheduler->process == larder::detail::process_generation()) return *scheduler;
     if (borrowed_) throw ConnectionError("redisContext: belongs to the parent process; connect anew after fork()");
-    auto fresh = std::make_unique<detail::Switchboard>(options_, nullptr);
-    if (board_.compare_exchange_strong(board, fresh.get())) return *fresh.release();
-    return *board;
+    auto fresh = std::make_unique<detail::Scheduler>(options_, nullptr);
+    if (scheduler_.compare_exchange_strong(scheduler, fresh.get())) return *fresh.release();
+    return *scheduler;
   }
 
   static constexpr std::string_view unknown_outcome = "; the outcome is unknown: the command may have been carried out";
 
   Options options_;
   redisContext* const borrowed_;
-  std::atomic<detail::Switchboard*> board_;
+  std::atomic<detail::Scheduler*> scheduler_;
 };
 
 }  // namespace LARDER_HIREDIS_ABI

@@ -2,97 +2,77 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
-#include <chrono>
-#include <condition_variable>
 #include <cstddef>
-#include <mutex>
 
+#include "../../version.hpp"
 #include "../command.hpp"
 #include "../options.hpp"
 #include "../reply.hpp"
-#include "connection.hpp"
 #include "failure.hpp"
-#include "hiredis.hpp"
-#include "socket.hpp"
+#include "waiter.hpp"
 
 namespace larder::redis::detail {
-inline namespace LARDER_HIREDIS_ABI {
+inline namespace LARDER_ABI {
 
-struct Link;
+struct LinkState;
 
-/// Where the thread of a call sleeps.
-struct Bed {
-  std::mutex mutex;  // held to wake it, and by itself unless it sleeps; taken after the pool's lock
-  std::condition_variable wake;
+enum class CallState : unsigned char {
+  created,     // nobody but its own thread knows of it
+  queued,      // waits for a connection
+  assigned,    // leads a connection, and has not been sent on it yet
+  in_flight,   // sent or being sent; its replies are owed
+  connecting,  // its thread opens a connection
+  answered,    // has its replies or its failure; its thread sleeps, and is woken when the lock is released
+  done,        // has its replies or its failure; its thread may leave
 };
 
-/// One call of Pool::run(). It stands on the stack of its caller, who leaves when it is done.
+// Commands of one caller, sent together and answered together. It stands on the stack of its caller, who leaves when it
+// is done.
 struct Call {
-  Call(const Command* first, std::size_t number, Reply* answers, const Options& options) noexcept
-      : commands(first),
-        count(number),
-        replies(answers),
-        alone(number != 1 || first->size() > Connection::max_appended) {
-    deadline = std::chrono::steady_clock::now() + options.command_timeout;
-    limit = deadline + options.connect_timeout;
+  static constexpr std::size_t max_joining_commands = 16;
+  static constexpr std::size_t max_joining_bytes = 8 * 1024;
+
+  Call(const Command* first, std::size_t number, Reply* answers, Deadline begin, Deadline end, Deadline latest) noexcept
+      : commands(first), count(number), replies(answers), started(begin), deadline(end), limit(latest) {
+    for (std::size_t i = 0; i < count; ++i) bytes += commands[i].size();
+    is_large = count > max_joining_commands || bytes > max_joining_bytes;
   }
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
 
   const Command* const commands;
   const std::size_t count;
   Reply* const replies;
-  const bool alone;  // takes a connection for itself instead of joining a batch
+  std::size_t bytes = 0;   // of all commands
+  bool is_large = false;   // takes a connection for itself instead of joining a batch
+  const Deadline started;  // when it was made
+  Deadline deadline;       // later if the call has to connect first
+  const Deadline limit;    // the deadline is never later than this
 
   bool is_repeatable() const noexcept {
     return std::all_of(commands, commands + count, [](const Command& command) { return command.repeatable(); });
   }
+  // Whether it shares no connection while it is under way.
+  bool travels_alone() const noexcept { return is_large || is_suspect; }
 
-  Deadline deadline;  // later if the call has to connect first, but
-  Deadline limit;     // never later than this
+  // All below belongs to the lock of the pool. Of `waiter` only its own thread reads without the lock.
 
-  // All below belongs to the pool's lock, except that `done` and `called` may be read without it.
-
-  Call* previous = nullptr;  // in the queue
+  CallState state = CallState::created;
+  bool is_attended = false;   // its thread waits for it, or is about to look
+  bool is_parked = false;     // its thread sleeps, or is about to
+  bool was_repeated = false;  // a loss counted against it: the next one is its failure
+  bool is_suspect = false;    // the last break may have been its fault: it goes by itself
+  bool was_extended = false;  // it only waited in the queue, and got the time to connect
+  bool was_sent = false;      // it failed, and may have been carried out all the same
+  int spins_left = -1;        // yields before its thread parks; less than 0: not decided
+  int overtaken = 0;          // by calls that took a connection past it while it was the first in the queue
+  std::size_t received = 0;   // replies
+  LinkState* link = nullptr;  // what it was given to; it stays the leader's until its thread has left the link
+  Call* previous = nullptr;   // in the queue
   Call* next = nullptr;
-  bool queued = false;   // to be carried, or to be woken
-  Link* link = nullptr;  // what it has been given to, until it is done
-  bool retried = false;
-  bool sent = false;                // it failed, and may have been carried out all the same
-  int yields = -1;                  // that its thread may still spend before it parks; less than 0: not decided
-  Bed* bed = nullptr;               // where its thread sleeps, if it does,
-  bool answered = false;            // and is about to be woken, because the call is done
-  std::atomic<bool> called{false};  // its thread should look again
-  std::atomic<bool> done{false};
+  Waiter waiter;
   Failure failure;
 };
 
-/// Calls that wait for a connection, the oldest first.
-class Queue {
- public:
-  bool empty() const noexcept { return !first_; }
-  Call& front() const noexcept { return *first_; }
-  bool holds_only(const Call& call) const noexcept { return first_ == &call && last_ == &call; }
-
-  void push_back(Call& call) noexcept { insert(call, last_, nullptr); }
-  void push_front(Call& call) noexcept { insert(call, nullptr, first_); }
-  void remove(Call& call) noexcept {
-    (call.previous ? call.previous->next : first_) = call.next;
-    (call.next ? call.next->previous : last_) = call.previous;
-    call.queued = false;
-  }
-
- private:
-  void insert(Call& call, Call* previous, Call* next) noexcept {
-    call.previous = previous;
-    call.next = next;
-    (previous ? previous->next : first_) = &call;
-    (next ? next->previous : last_) = &call;
-    call.queued = true;
-  }
-
-  Call* first_ = nullptr;
-  Call* last_ = nullptr;
-};
-
-}  // namespace LARDER_HIREDIS_ABI
+}  // namespace LARDER_ABI
 }  // namespace larder::redis::detail

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
+#include <exception>
 #include <new>
 #include <string>
 #include <string_view>
@@ -13,10 +15,10 @@
 namespace larder::redis::detail {
 inline namespace LARDER_ABI {
 
-/// What went wrong, in a form that can be handed to another thread without allocating.
+// What went wrong, in a form that can be handed to another thread without allocating.
 class Failure {
  public:
-  /// Of the exception that is being handled.
+  // Of the exception that is being handled.
   static Failure current() noexcept {
     try {
       throw;
@@ -30,20 +32,29 @@ class Failure {
       return Failure(Kind::server, error.what());
     } catch (const InvalidArgument& error) {
       return Failure(Kind::argument, error.what());
-    } catch (...) {
+    } catch (const std::bad_alloc&) {
       return Failure(Kind::memory, "");
+    } catch (const std::exception& error) {
+      return Failure(Kind::other, error.what());
+    } catch (...) {
+      return Failure(Kind::other, "an exception of an unknown type");
     }
   }
 
   Failure() noexcept = default;
   static Failure timeout(const char* text) noexcept { return Failure(Kind::timeout, text); }
+  static Failure protocol(const char* text) noexcept { return Failure(Kind::protocol, text); }
+  static Failure loss(const char* text) noexcept { return Failure(Kind::connection, text); }
 
   explicit operator bool() const noexcept { return kind_ != Kind::none; }
-  /// Whether memory ran out.
-  bool is_memory() const noexcept { return kind_ == Kind::memory; }
-  /// Whether it says no more than that a connection broke, so that another one may do better.
-  bool is_loss() const noexcept { return kind_ == Kind::connection || kind_ == Kind::memory; }
+  // Whether it says no more than that a connection broke, so that another one may do better.
+  bool is_loss() const noexcept { return kind_ == Kind::connection; }
+  bool is_timeout() const noexcept { return kind_ == Kind::timeout; }
+  // Whether it comes from this process and says nothing about the server.
+  bool is_local() const noexcept { return kind_ == Kind::memory || kind_ == Kind::other; }
+  const char* text() const noexcept { return text_; }
 
+  // Throws it, as an error whose text ends with `also`.
   [[noreturn]] void raise(std::string_view also) const {
     const std::string text = std::string(text_).append(also);
     switch (kind_) {
@@ -57,6 +68,8 @@ class Failure {
         throw InvalidArgument(text);
       case Kind::memory:
         throw std::bad_alloc();
+      case Kind::other:
+        throw Error(text);
       case Kind::connection:
       case Kind::none:
         break;
@@ -65,7 +78,7 @@ class Failure {
   }
 
  private:
-  enum class Kind : unsigned char { none, connection, timeout, protocol, server, argument, memory };
+  enum class Kind : unsigned char { none, connection, timeout, protocol, server, argument, memory, other };
 
   Failure(Kind kind, const char* text) noexcept : kind_(kind) {
     const std::size_t size = (std::min)(std::strlen(text), sizeof text_ - 1);

@@ -43,7 +43,7 @@ inline void shake_hands(Connection& connection, const Options& options, Deadline
   std::vector<Reply> replies(commands.size());
   bool in_time = true;
   try {
-    in_time = connection.exchange(commands.data(), commands.size(), replies.data(), deadline);
+    in_time = connection.exchange(commands.data(), commands.size(), replies.data(), deadline, nullptr);
   } catch (const ProtocolError&) {
     throw;
   } catch (const ConnectionError& error) {
@@ -60,7 +60,6 @@ inline void shake_hands(Connection& connection, const Options& options, Deadline
   const std::string_view code = failure.substr(0, failure.find(' '));
   const bool serves = code == "NOPERM" || code == "LOADING" || code == "MASTERDOWN" || code == "BUSY";
   if (!serves) (void)replies.back().is_status();
-  connection.accept_node();
 }
 
 }  // namespace LARDER_HIREDIS_ABI

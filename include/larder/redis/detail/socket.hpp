@@ -47,7 +47,6 @@ inline int last_error() noexcept { return WSAGetLastError(); }
 inline bool would_block(int error) noexcept { return error == WSAEWOULDBLOCK; }
 inline bool was_interrupted(int) noexcept { return false; }
 inline int poll_sockets(PollEntry* entry, int timeout) noexcept { return WSAPoll(entry, 1, timeout); }
-inline int process_id() noexcept { return 0; }  // there is no fork
 inline std::string resolver_message(int error) { return ::gai_strerrorA(error); }
 inline void start_network() {  // hiredis does it too, but connects later
   WSADATA data;
@@ -66,7 +65,6 @@ inline int last_error() noexcept { return errno; }
 inline bool would_block(int error) noexcept { return error == EAGAIN || error == EWOULDBLOCK; }
 inline bool was_interrupted(int error) noexcept { return error == EINTR; }
 inline int poll_sockets(PollEntry* entry, int timeout) noexcept { return ::poll(entry, 1, timeout); }
-inline int process_id() noexcept { return ::getpid(); }
 inline std::string resolver_message(int error) { return ::gai_strerror(error); }
 inline void start_network() noexcept {}
 #endif
@@ -96,6 +94,30 @@ inline std::size_t receive_some(Socket socket, char* bytes, std::size_t size) {
     if (would_block(error)) return 0;
     if (!was_interrupted(error)) throw_connection_lost(error);
   }
+}
+
+// Whether wait_and_receive() can be used from now on; it waits at most this long.
+inline bool receive_for([[maybe_unused]] Socket socket, [[maybe_unused]] std::chrono::milliseconds longest) noexcept {
+#ifdef _WIN32
+  return false;  // all other calls would wait, too
+#else
+  const auto micros = std::chrono::microseconds(longest).count();
+  timeval value{};
+  value.tv_sec = static_cast<decltype(value.tv_sec)>(micros / 1'000'000);
+  value.tv_usec = static_cast<decltype(value.tv_usec)>(micros % 1'000'000);
+  return ::setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &value, sizeof value) == 0 &&
+         ::fcntl(socket, F_SETFL, ::fcntl(socket, F_GETFL) & ~O_NONBLOCK) == 0;
+#endif
+}
+
+// Waits for bytes; how many came, 0 if the time was up or a signal came.
+inline std::size_t wait_and_receive(Socket socket, char* bytes, std::size_t size) {
+  const auto received = ::recv(socket, bytes, static_cast<Length>(size), 0);
+  if (received > 0) return static_cast<std::size_t>(received);
+  if (received == 0) throw ConnectionError("the connection was closed by the server");
+  const int error = last_error();
+  if (!would_block(error) && !was_interrupted(error)) throw_connection_lost(error);
+  return 0;
 }
 
 // Waits until one of `events` (POLLIN, POLLOUT) or an error is there, and returns what is; 0 if the deadline came
@@ -149,6 +171,13 @@ inline void suppress_sigpipe([[maybe_unused]] Socket socket) noexcept {
   const int on = 1;
   ::setsockopt(socket, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof on);
 #endif
+}
+
+// When it is closed, bytes that have not gone out are thrown away.
+inline void reset_on_close(Socket socket) noexcept {
+  linger value{};
+  value.l_onoff = 1;
+  ::setsockopt(socket, SOL_SOCKET, SO_LINGER, reinterpret_cast<const char*>(&value), sizeof value);
 }
 
 // Not inherited by programs that the process starts.

@@ -3,6 +3,7 @@
 
 #include <hiredis/hiredis.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdio>
 #include <memory>
@@ -54,6 +55,13 @@ class Stream {
   // Receives what is there now; returns how many bytes that were.
   std::size_t receive(char* bytes, std::size_t size) { return receive_some(context_->fd, bytes, size); }
 
+  // Has receive_blocking() wait, for at most this long; false if it cannot. A borrowed socket keeps its settings.
+  bool block_in_receive(std::chrono::milliseconds longest) noexcept {
+    return is_owned() && longest.count() > 0 && receive_for(context_->fd, longest);
+  }
+  // Waits for bytes; returns how many came, 0 if none did in that time.
+  std::size_t receive_blocking(char* bytes, std::size_t size) { return wait_and_receive(context_->fd, bytes, size); }
+
   // Waits until one of `events` (POLLIN, POLLOUT) or an error is there, and returns what is; 0 if the deadline came
   // first.
   short wait(short events, Deadline deadline) { return wait_for(context_->fd, events, deadline); }
@@ -64,10 +72,13 @@ class Stream {
     return (is_owned() || !has_pending(*context_)) && context_->err == 0 && !is_readable(context_->fd);
   }
 
-  // Makes sure that the owner of a borrowed context cannot read a reply that is not theirs: the context is left in
-  // error.
+  bool is_owned() const noexcept { return context_.get_deleter().owned; }
+
+  // Nothing that was sent and has not gone out yet arrives later. The owner of a borrowed context cannot read a reply
+  // that is not theirs: the context is left in error.
   void mark_unusable() noexcept {
-    if (is_owned() || context_->err != 0) return;
+    if (is_owned()) return reset_on_close(context_->fd);
+    if (context_->err != 0) return;
     context_->err = REDIS_ERR_OTHER;
     std::snprintf(context_->errstr, sizeof context_->errstr, "given up in the middle of a command");
   }
@@ -82,8 +93,6 @@ class Stream {
   using Context = std::unique_ptr<redisContext, Release>;
 
   explicit Stream(Context context) noexcept : context_(std::move(context)) {}
-
-  bool is_owned() const noexcept { return context_.get_deleter().owned; }
 
   // Whether commands wait to be sent, or replies to be read. obuf is an sds string: NUL-terminated RESP, which begins
   // with '*'.

@@ -1,0 +1,76 @@
+#include <larder/redis/detail/adaptive_spin.hpp>
+
+#include <cstdint>
+
+#include "support/catch.hpp"
+
+using larder::redis::detail::AdaptiveSpin;
+using larder::redis::detail::YieldGauge;
+
+namespace {
+
+constexpr std::int64_t us = 1000, ms = 1000 * us;
+
+bool is_calm(YieldGauge& gauge, std::int64_t now) {
+  return gauge.is_calm([&] { return now; });
+}
+
+}  // namespace
+
+TEST_CASE("spinning is tried less and less while it does not succeed, and always after it did") {
+  AdaptiveSpin spin;
+  const auto tries_of = [&](int calls) {
+    int tries = 0;
+    for (int i = 0; i < calls; ++i) {
+      if (!spin.should_try()) continue;
+      ++tries;
+      spin.record(false);
+    }
+    return tries;
+  };
+  CHECK(tries_of(8) == 8);
+  CHECK(tries_of(100'000) < 150);
+  while (!spin.should_try()) {
+  }
+  spin.record(true);
+  CHECK(tries_of(8) == 8);
+}
+
+TEST_CASE("the gauge: what ends the calm, and for how long") {
+  YieldGauge gauge;
+  std::int64_t now = 10'000 * ms;
+
+  SECTION("short yields never do") {
+    for (int i = 0; i < 1000; ++i) CHECK(gauge.took(YieldGauge::long_yield, 0, 4, now += 2 * ms));
+  }
+  SECTION("nor do long ones while the callers' own calls are finished") {
+    for (int i = 0; i < 1000; ++i) CHECK(gauge.took(5 * ms, 8, 4, now += 6 * ms));
+  }
+  SECTION("nor does a single long one") {
+    CHECK(gauge.took(4 * ms, 0, 4, now));
+    CHECK(gauge.took(4 * ms, 0, 4, now + 50 * ms));  // 46 ms after the first: long ago
+  }
+  SECTION("nor the same event, seen by two threads") {
+    CHECK(gauge.took(4 * ms, 0, 4, now));
+    CHECK(gauge.took(4 * ms, 0, 4, now + 1 * ms));
+  }
+  SECTION("two in a row do, for ten times as long as they took") {
+    CHECK(gauge.took(4 * ms, 0, 4, now));
+    CHECK_FALSE(gauge.took(4 * ms, 7, 4, now + 5 * ms));
+    CHECK_FALSE(is_calm(gauge, now + 5 * ms));
+    CHECK_FALSE(is_calm(gauge, now + 44 * ms));
+    CHECK(is_calm(gauge, now + 45 * ms));
+    CHECK(is_calm(gauge, now + 45 * ms));
+  }
+  SECTION("one is enough where the calm had hardly begun, for twice as long as the last time, and 1 s at most") {
+    gauge.took(4 * ms, 0, 4, now);
+    gauge.took(4 * ms, 0, 4, now += 5 * ms);
+    for (const std::int64_t pause : {40, 80, 160, 320, 640, 1000, 1000}) {
+      CHECK_FALSE(is_calm(gauge, now + pause * ms - 1));
+      CHECK(is_calm(gauge, now += pause * ms));
+      CHECK_FALSE(gauge.took(4 * ms, 0, 4, now += 5 * ms));
+    }
+    CHECK(is_calm(gauge, now += 1000 * ms));
+    CHECK(gauge.took(4 * ms, 0, 4, now + 2000 * ms));  // a calm as long as the last pause is forgotten by then
+  }
+}
