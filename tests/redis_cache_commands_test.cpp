@@ -236,11 +236,13 @@ TEST_CASE("clear is done on every primary, by a client that has several") {
   class Cluster : public RecordingClient {
    public:
     Cluster() : RecordingClient([](const std::string&) -> Reply { throw std::logic_error("not a node"); }) {}
-    std::vector<Client*> primaries() override { return {&nodes[0], &nodes[1]}; }
 
     RecordingClient nodes[2] = {RecordingClient(node), RecordingClient(node)};
 
    private:
+    void do_for_each_primary(void (*visit)(Client& node, void* argument), void* argument) override {
+      for (auto& node : nodes) visit(node, argument);
+    }
     static Reply node(const std::string& words) {
       return words.compare(0, 4, "SCAN") == 0 ? scan_page("0", {"p:1"}) : Reply(std::int64_t{1});
     }
@@ -250,6 +252,229 @@ TEST_CASE("clear is done on every primary, by a client that has several") {
   for (const auto& node : cluster->nodes) {
     CHECK(commands_of(node.exchanges) == Texts{"SCAN 0 MATCH p:* COUNT 1000", "DEL p:1"});
   }
+}
+
+TEST_CASE("clear begins anew when the server may be another one, and does not end before a scan without that") {
+  std::vector<std::size_t> changes_at;  // numbers of SCANs
+  std::size_t scans = 0;
+  std::shared_ptr<RecordingClient> client;
+  client = std::make_shared<RecordingClient>([&](const std::string& words) {
+    if (words.compare(0, 4, "SCAN") != 0) return Reply(std::int64_t{1});
+    if (std::count(changes_at.begin(), changes_at.end(), scans++) != 0) ++client->generations;
+    return words.compare(0, 7, "SCAN 0 ") == 0 ? scan_page("17", {"p:1"}) : scan_page("0", {"p:2"});
+  });
+  RedisCache cache(client, "p:");
+  const auto cursors = [&] {
+    std::string all;
+    for (const auto& command : commands_of(client->exchanges)) {
+      if (command.compare(0, 5, "SCAN ") == 0) all += command.substr(5, command.find(' ', 5) - 4);
+    }
+    return all;
+  };
+  SECTION("no change") {
+    cache.clear();
+    CHECK(cursors() == "0 17 ");
+  }
+  SECTION("in the middle") {
+    changes_at = {0};
+    cache.clear();
+    CHECK(cursors() == "0 0 17 ");
+    CHECK(commands_of(client->exchanges)[1] == "DEL p:1");
+  }
+  SECTION("at the end, twice") {
+    changes_at = {1, 3};
+    cache.clear();
+    CHECK(cursors() == "0 17 0 17 0 17 ");
+  }
+  SECTION("without end") {
+    for (std::size_t i = 0; i < 1000; ++i) changes_at.push_back(i);
+    CHECK_THROWS_AS(cache.clear(), larder::ConnectionError);
+    CHECK(scans <= 20);
+    CHECK(cache.stats().errors == 1);
+  }
+}
+
+TEST_CASE("clear deletes few keys in one command") {
+  Texts keys;
+  for (std::size_t i = 0; i < 1000; ++i) keys.push_back("p:" + number(i));
+  const auto client = std::make_shared<RecordingClient>([&](const std::string& words) {
+    return words.compare(0, 4, "SCAN") == 0 ? scan_page("0", keys) : Reply(std::int64_t{1});
+  });
+  RedisCache(client, "p:").clear();
+  std::size_t deleted = 0;
+  for (const auto& command : commands_of(client->exchanges)) {
+    if (command.compare(0, 4, "DEL ") != 0) continue;
+    const auto count = static_cast<std::size_t>(std::count(command.begin(), command.end(), ' '));
+    CHECK(count <= 128);
+    deleted += count;
+  }
+  CHECK(deleted == keys.size());
+}
+
+namespace {
+
+/// Two slots: the keys p:a… and all others.
+class TwoSlots : public RecordingClient {
+ public:
+  using RecordingClient::RecordingClient;
+  std::size_t slot(std::string_view prefix, std::string_view key) const override {
+    return std::string(prefix).append(key).substr(0, 3) == "p:a" ? 7 : 0;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a command has keys of one slot") {
+  const auto client = std::make_shared<TwoSlots>([](const std::string& words) {
+    return words.compare(0, 4, "SCAN") == 0 ? scan_page("0", {"p:a1", "p:a2", "p:b", "p:a3"}) : empty_server(words);
+  });
+  RedisCache cache(client, "p:");
+  CHECK(cache.get_many({"a1", "a2", "b", "c", "a3"}).size() == 5);
+  CHECK(client->exchanges == Texts{"MGET p:a1 p:a2\nMGET p:b p:c\nMGET p:a3"});
+  client->exchanges.clear();
+  cache.clear();
+  CHECK(client->exchanges == Texts{"SCAN 0 MATCH p:* COUNT 1000", "DEL p:a1 p:a2\nDEL p:b\nDEL p:a3"});
+}
+
+TEST_CASE("keys of a command that failed for one of them are tried one by one, all others' replies are used") {
+  const std::string code = GENERATE("NOPERM", "CROSSSLOT", "TRYAGAIN");
+  const auto client = std::make_shared<RecordingClient>([&](const std::string& words) {
+    const bool is_one = std::count(words.begin(), words.end(), ' ') == 1;
+    const bool is_bad = words.find(" p:bad") != std::string::npos;
+    if (is_bad && (!is_one || code == "NOPERM")) return Reply(Kind::failure, code + " one of them");
+    if (words.compare(0, 4, "DEL ") == 0) return Reply(std::int64_t{std::count(words.begin(), words.end(), ' ')});
+    Reply::Array values;
+    for (std::size_t at = words.find(' '); at != std::string::npos; at = words.find(' ', at + 1)) {
+      values.emplace_back(Kind::string, "value of " + words.substr(at + 1, words.find(' ', at + 1) - at - 1));
+    }
+    return Reply(std::move(values));
+  });
+  RedisCache cache(client, "p:");
+  Texts keys;
+  for (std::size_t i = 0; i < 300; ++i) keys.push_back(i == 200 ? "bad" : number(i));
+  std::vector<std::optional<std::string>> values;
+  std::size_t erased = 300;
+  if (code == "NOPERM") {
+    try {
+      cache.get_many(keys);
+      FAIL("no error");
+    } catch (const larder::BatchError& error) {
+      REQUIRE(error.refusals().size() == 1);
+      CHECK(error.refusals()[0].index == 200);
+      CHECK(error.refusals()[0].message == "NOPERM one of them");
+      CHECK(error.sent() == 300);
+      values = error.values();
+    }
+    CHECK_THROWS_AS(erased = cache.erase_many(keys), larder::BatchError);
+    CHECK(cache.stats().erases == 299);
+    CHECK(cache.stats().errors == 2);
+  } else {
+    values = cache.get_many(keys);
+    CHECK(cache.erase_many(keys) == 300);
+    CHECK(cache.stats().errors == 0);
+  }
+  REQUIRE(values.size() == 300);
+  for (std::size_t i = 0; i < 300; ++i) {
+    if (i == 200 && code == "NOPERM") {
+      CHECK(values[i] == std::nullopt);
+    } else {
+      REQUIRE(values[i] == "value of p:" + keys[i]);
+    }
+  }
+  CHECK(client->exchanges.size() == 4);
+}
+
+TEST_CASE("only OK says that a value was stored") {
+  RedisCache queued(std::make_shared<RecordingClient>([](const std::string&) { return Reply(Kind::status, "QUEUED"); }),
+                    "p:");
+  CHECK_THROWS_AS(queued.set("key", "value"), ProtocolError);
+  CHECK_THROWS_AS(queued.add("key", "value"), ProtocolError);
+  CHECK_THROWS_AS(queued.set_many({{"a", "1"}, {"b", "2"}}), ProtocolError);
+  CHECK(queued.stats().sets == 0);
+}
+
+TEST_CASE("an entry is the time left, then the value, of one pipeline") {
+  std::int64_t left = 0;
+  const char* value = nullptr;
+  const auto client = std::make_shared<RecordingClient>([&](const std::string& words) {
+    if (words.compare(0, 5, "PTTL ") == 0) return Reply(left);
+    return value ? Reply(Kind::string, value) : Reply();
+  });
+  RedisCache cache(client, "p:");
+  const auto entry = [&](std::int64_t pttl, const char* got) {
+    left = pttl;
+    value = got;
+    return cache.get_entry("k");
+  };
+  CHECK(entry(1500, "text")->time_left == 1500ms);
+  CHECK(entry(1500, "text")->value == "text");
+  CHECK(entry(0, "text")->time_left == 0ms);
+  CHECK(entry(-1, "text")->time_left == std::chrono::milliseconds::max());
+  CHECK(entry(-2, "text")->time_left == std::nullopt);  // written in between
+  CHECK(entry(-2, "text")->value == "text");
+  CHECK(entry(1500, nullptr) == std::nullopt);  // expired in between
+  CHECK(client->exchanges.front() == "PTTL p:k\nGET p:k");
+  CHECK(cache.stats().hits == 6);
+  CHECK(cache.stats().misses == 1);
+}
+
+TEST_CASE("a cache's own timeout is the deadline of each of its calls") {
+  const auto client = std::make_shared<RecordingClient>(empty_server);
+  RedisCache hasty(client, "p:", 20ms);
+  RedisCache unhurried(client, "p:");
+  for (const auto& [name, operation] : operations) {
+    CAPTURE(name);
+    client->deadlines.clear();
+    const auto before = std::chrono::steady_clock::now();
+    operation(hasty);
+    const auto after = std::chrono::steady_clock::now();
+    REQUIRE(client->deadlines.size() == 1);
+    REQUIRE(client->deadlines[0]);
+    CHECK(*client->deadlines[0] >= before + 20ms);
+    CHECK(*client->deadlines[0] <= after + 20ms);
+    operation(unhurried);
+    CHECK(client->deadlines[1] == std::nullopt);
+  }
+  CHECK_THROWS_AS(RedisCache(client, "p:", 0ms), InvalidArgument);
+  CHECK_THROWS_AS(RedisCache(client, "p:", -1ms), InvalidArgument);
+  CHECK_THROWS_AS(RedisCache(client, "p:", std::chrono::hours(24 * 366)), InvalidArgument);
+  CHECK_THROWS_AS(RedisCache(nullptr, "p:", 1ms), InvalidArgument);
+}
+
+TEST_CASE("a cache counts what came of its calls") {
+  RedisCache cache(std::make_shared<RecordingClient>([&](const std::string& words) {
+                     const std::string key = words.substr(words.find(' ') + 1);
+                     if (words == "GET p:a") return Reply(Kind::string, "1");
+                     if (words == "MGET p:a p:c p:b") {
+                       return Reply(Reply::Array{Reply(Kind::string, "1"), Reply(), Reply(Kind::string, "2")});
+                     }
+                     if (words == "SET p:d v NX") return Reply();
+                     if (words == "SET p:f v") return Reply(Kind::failure, "OOM no");
+                     if (words == "DEL p:a") return Reply(std::int64_t{1});
+                     if (words == "DEL p:a p:b p:c") return Reply(std::int64_t{2});
+                     return empty_server(words);
+                   }),
+                   "p:");
+  cache.get("a");
+  cache.get("c");
+  cache.get_many({"a", "c", "b"});
+  cache.set("e", "v");
+  cache.add("d", "v");
+  cache.add("e", "v");
+  CHECK_THROWS_AS(cache.set("f", "v"), larder::ServerError);
+  CHECK_THROWS_AS(cache.set_many({{"e", "v"}, {"f", "v"}}), larder::BatchError);
+  cache.erase("a");
+  cache.erase("c");
+  cache.set("a", "v", 0);
+  cache.erase_many({"a", "b", "c"});
+  cache.contains("a");
+  const larder::CacheStats stats = cache.stats();
+  CHECK(stats.hits == 3);
+  CHECK(stats.misses == 2);
+  CHECK(stats.sets == 3);
+  CHECK(stats.erases == 4);
+  CHECK(stats.errors == 2);
+  CHECK(stats.entries + stats.bytes + stats.evictions + stats.expirations + stats.refused == 0);
 }
 
 TEST_CASE("what a client throws passes through") {
@@ -299,24 +524,5 @@ TEST_CASE("an answer of the wrong type is a protocol error, and one without memo
     RedisCache lost(std::make_shared<RecordingClient>([](const std::string&) { return Reply(Kind::out_of_memory); }),
                     "p:");
     CHECK_THROWS_AS(operation(lost), std::bad_alloc);
-  }
-}
-
-TEST_CASE("fewer or more answers than asked for are a protocol error") {
-  class Miscounting : public larder::redis::Client {
-   public:
-    explicit Miscounting(std::size_t count) : count_(count) {}
-    Reply run(const larder::redis::Command& command) override {
-      return empty_server(larder::testing::words_of(command));
-    }
-    std::vector<Reply> run(const std::vector<larder::redis::Command>&) override { return std::vector<Reply>(count_); }
-
-   private:
-    std::size_t count_;
-  };
-  for (const std::size_t count : {0U, 3U}) {
-    RedisCache cache(std::make_shared<Miscounting>(count));
-    CHECK_THROWS_AS(cache.set_many({{"a", "1"}, {"b", "2"}}), ProtocolError);
-    CHECK_THROWS_AS(cache.touch("key", {}), ProtocolError);
   }
 }

@@ -1,5 +1,7 @@
 // clear() that is interrupted, and two at once.
 
+#include <future>
+
 #include "support/faults.hpp"
 
 using namespace faults;
@@ -43,6 +45,31 @@ TEST_CASE("clear() whose connection is lost half way goes on over another") {
   CHECK(proxy.accepted() == 2);
   CHECK(keys_in(redis) == theirs);
   CHECK(theirs_are_whole(redis.options()));
+  figures().faults += proxy.faults();
+  ++figures().calls;
+}
+
+TEST_CASE("clear() is complete although a replica takes over half way") {
+  RedisProcess primary({}, RedisProcess::on_both), replica;
+  fill_both(primary);
+  const std::string port = std::to_string(primary.tcp_address().port);
+  replica.ask({"REPLICAOF", "127.0.0.1", port});
+  REQUIRE(wait_until([&] {
+    return replica.ask({"INFO", "replication"}).find("master_link_status:up") != std::string::npos &&
+           keys_in(replica) == ours + theirs;
+  }));
+  Proxy proxy(primary.address());
+  proxy.delay(5ms);
+  RedisCache cache(make_pool(proxy.options()), "ours*:");
+  auto clearing = std::async(std::launch::async, [&] { cache.clear(); });
+  CHECK(wait_until([&] { return keys_in(replica) < theirs + ours / 2; }));
+  replica.ask({"REPLICAOF", "NO", "ONE"});
+  const std::size_t left = keys_in(replica);
+  proxy.move_to(replica.address());
+  clearing.get();
+  CHECK(left > theirs);
+  CHECK(keys_in(replica) == theirs);
+  CHECK(theirs_are_whole(replica.options()));
   figures().faults += proxy.faults();
   ++figures().calls;
 }

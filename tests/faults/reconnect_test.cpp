@@ -404,8 +404,8 @@ TEST_CASE("Redis is killed under load, and comes back with a dataset that takes 
 TEST_CASE("every connection of a pool can be used again after the server froze") {
   using larder::redis::Command;
   using larder::redis::Key;
-  using larder::redis::Value;
   using larder::redis::Reply;
+  using larder::redis::Value;
   const auto busy_poll = GENERATE(0us, 50us);
   RedisProcess redis;
   fill(redis, 100);

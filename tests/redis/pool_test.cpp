@@ -173,7 +173,10 @@ TEST_CASE("an answer of another kind than the command has is not handed out, and
 
 TEST_CASE("a pool is the one primary that it knows") {
   Pool pool(options());
-  CHECK(pool.primaries() == std::vector<Client*>{&pool});
+  std::vector<Client*> primaries;
+  pool.for_each_primary([&](Client& primary) { primaries.push_back(&primary); });
+  CHECK(primaries == std::vector<Client*>{&pool});
+  CHECK(pool.slot("prefix", "key") == pool.slot("", "other"));
 }
 
 TEST_CASE("many threads share few connections, and each gets its own replies") {
@@ -227,6 +230,37 @@ TEST_CASE("a command that waits does not hold up the others") {
   waiting.join();
   CHECK(server.probe.text("GET", "waiting") == value_of("waiting"));
   CHECK(server.connections() == 2);
+}
+
+TEST_CASE("a deadline holds for one call, in place of the options' times") {
+  Server server;
+  Options patient = options();
+  patient.connections = 1;
+  Pool pool(patient);
+  const auto took = [](auto call) {
+    const auto begin = std::chrono::steady_clock::now();
+    CHECK_THROWS_AS(call(), larder::TimeoutError);
+    return std::chrono::steady_clock::now() - begin;
+  };
+  server.probe("CLIENT", "PAUSE", "60000", "WRITE");
+  const auto in = [](auto time) { return std::chrono::steady_clock::now() + time; };
+  CHECK(took([&] { pool.run(set("key", "value"), in(50ms)); }) >= 50ms);
+  CHECK(took([&] { pool.run({get("key"), set("key", "value")}, in(50ms)); }) >= 50ms);
+  CHECK(took([&] { pool.run(get("key"), in(-1ms)); }) < 10s);
+  CHECK(pool.run(get("key"), in(10s)).kind() == Kind::null);
+  server.probe("CLIENT", "UNPAUSE");
+  CHECK(pool.run(set("key", "value"), in(10s)).is_ok());
+}
+
+TEST_CASE("the generation of a pool changes when a connection is lost") {
+  Server server;
+  Pool pool(options());
+  const auto before = pool.generation();
+  const auto id = pool.run(Command("CLIENT", "ID")).integer();
+  CHECK(pool.generation() == before);
+  server.probe("CLIENT", "KILL", "ID", std::to_string(id));
+  CHECK(pool.run(Command("CLIENT", "ID")).integer() != id);
+  CHECK(pool.generation() != before);
 }
 
 TEST_CASE("nil answers any command, and the connection is kept") {

@@ -23,6 +23,8 @@ TEST_CASE("the content of a reply is taken as what it is, or not at all") {
   CHECK(Reply().take_string() == std::nullopt);
   CHECK(Reply(Kind::status, "OK").is_status());
   CHECK_FALSE(Reply().is_status());
+  CHECK(Reply(Kind::status, "OK").is_ok());
+  CHECK_FALSE(Reply().is_ok());
   CHECK(Reply(std::int64_t{-7}).integer() == -7);
   CHECK(Reply(Kind::string, "text").string() == "text");
   CHECK(Reply(Reply::Array(3)).take_array().size() == 3);
@@ -31,6 +33,8 @@ TEST_CASE("the content of a reply is taken as what it is, or not at all") {
   CHECK_THROWS_AS(Reply(std::int64_t{1}).take_string(), ProtocolError);
   CHECK_THROWS_AS(Reply(Reply::Array()).take_string(), ProtocolError);
   CHECK_THROWS_AS(Reply(Kind::string, "OK").is_status(), ProtocolError);
+  CHECK_THROWS_AS(Reply(Kind::status, "QUEUED").is_ok(), ProtocolError);
+  CHECK_THROWS_AS(Reply(Kind::string, "OK").is_ok(), ProtocolError);
   CHECK_THROWS_AS(Reply().integer(), ProtocolError);
   CHECK_THROWS_AS(Reply().string(), ProtocolError);
   CHECK_THROWS_AS(Reply(Kind::string, "1").integer(), ProtocolError);
@@ -41,8 +45,8 @@ TEST_CASE("the content of a reply is taken as what it is, or not at all") {
 TEST_CASE("a failure is thrown as what the server said, a lost reply as the lack of memory") {
   const auto taken = GENERATE(
       +[](Reply& reply) { reply.take_string(); }, +[](Reply& reply) { reply.is_status(); },
-      +[](Reply& reply) { reply.integer(); }, +[](Reply& reply) { reply.take_array(); },
-      +[](Reply& reply) { reply.string(); });
+      +[](Reply& reply) { reply.is_ok(); }, +[](Reply& reply) { reply.integer(); },
+      +[](Reply& reply) { reply.take_array(); }, +[](Reply& reply) { reply.string(); });
   Reply failure(Kind::failure, "NOPERM this user may not");
   try {
     taken(failure);

@@ -106,6 +106,15 @@ class Proxy {
     in_loop([=] { refuse_ = on; });
   }
 
+  /// Ends all connections; new ones go to another server, as after a failover.
+  void move_to(const Address& server) {
+    in_loop([&] {
+      server_ = server;
+      for (auto& link : links_) end(link, End::reset);
+      ++faults_;
+    });
+  }
+
   std::size_t accepted() const noexcept { return accepted_; }
   /// How many bytes have come from clients.
   std::size_t bytes_up() const noexcept { return bytes_up_; }
@@ -305,12 +314,12 @@ class Proxy {
   }
 
   const TempDir dir_;
-  const Address server_;
   Address address_;
   Fd listener_, woken_, waker_;
   std::atomic<std::size_t> accepted_{0}, bytes_up_{0}, faults_{0};
 
   // Of the loop alone.
+  Address server_;
   std::list<Link> links_;
   Delay delay_;
   milliseconds per_byte_[2] = {0ms, 0ms};

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <larder/redis/client.hpp>
 #include <larder/redis/command.hpp>
 #include <larder/redis/reply.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,28 +33,26 @@ class RecordingClient : public redis::Client {
  public:
   explicit RecordingClient(std::function<redis::Reply(const std::string& words)> answer) : answer_(std::move(answer)) {}
 
-  redis::Reply run(const redis::Command& command) override {
-    exchanges.push_back(words_of(command));
-    repeatable.push_back(command.repeatable());
-    return answer_(exchanges.back());
-  }
-
-  std::vector<redis::Reply> run(const std::vector<redis::Command>& commands) override {
-    std::string& exchange = exchanges.emplace_back();
-    std::vector<redis::Reply> replies;
-    for (const auto& command : commands) {
-      const std::string words = words_of(command);
-      exchange += (exchange.empty() ? "" : "\n") + words;
-      repeatable.push_back(command.repeatable());
-      replies.push_back(answer_(words));
-    }
-    return replies;
-  }
+  std::uint64_t generation() const noexcept override { return generations; }
 
   std::vector<std::string> exchanges;
-  std::vector<bool> repeatable;  // of each command
+  std::vector<bool> repeatable;                           // of each command
+  std::vector<std::optional<redis::Deadline>> deadlines;  // of each exchange
+  std::uint64_t generations = 0;
 
  private:
+  void do_run(const redis::Command* commands, std::size_t count, redis::Reply* replies,
+              std::optional<redis::Deadline> deadline) override {
+    std::string exchange;
+    for (std::size_t i = 0; i < count; ++i) {
+      exchange += (i == 0 ? "" : "\n") + words_of(commands[i]);
+      repeatable.push_back(commands[i].repeatable());
+    }
+    exchanges.push_back(exchange);
+    deadlines.push_back(deadline);
+    for (std::size_t i = 0; i < count; ++i) replies[i] = answer_(words_of(commands[i]));
+  }
+
   std::function<redis::Reply(const std::string&)> answer_;
 };
 

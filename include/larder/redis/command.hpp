@@ -93,6 +93,8 @@ class Command {
 
   /// The name that it was made with.
   std::string_view name() const noexcept { return detail::first_word(head()); }
+  /// Whether it has a key, which may be of no bytes.
+  bool has_key() const noexcept { return has_key_; }
   /// The first key, with its prefix: what decides where in a cluster the command belongs. Empty if it has none.
   std::string_view key() const noexcept { return {bytes() + key_begin_, key_size_}; }
   /// The kind of reply that it expects, if that was said.
@@ -148,7 +150,8 @@ class Command {
   char* write(char* to, const Key& key) noexcept {
     const std::size_t size = key.prefix.size() + key.key.size();
     to = write_number(to, '$', size);
-    if (key_size_ == 0) {
+    if (!has_key_) {
+      has_key_ = true;
       key_begin_ = static_cast<std::size_t>(to - bytes());
       key_size_ = size;
     }
@@ -221,6 +224,7 @@ class Command {
   std::optional<Reply::Kind> answer_;
   bool is_repeatable_ = true;
   bool has_value_ = false;
+  bool has_key_ = false;
   bool is_suspect_;           // by its name, it may need a connection of its own
   std::string long_;          // where head and tail are, when they are too long for short_
   unsigned char short_[128];  // not of char, because its unused bytes are copied, too

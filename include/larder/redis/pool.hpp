@@ -8,10 +8,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "../detail/process.hpp"
 #include "../error.hpp"
@@ -71,31 +71,21 @@ class Pool : public Client {
     if (scheduler->process == larder::detail::process_generation()) delete scheduler;
   }
 
-  Reply run(const Command& command) override {
-    Reply reply;
-    perform(&command, 1, &reply);
-    return reply;
-  }
-
-  std::vector<Reply> run(const std::vector<Command>& commands) override {
-    std::vector<Reply> replies(commands.size());
-    if (!commands.empty()) perform(commands.data(), commands.size(), replies.data());
-    return replies;
-  }
-
   /// What it has counted in this process.
   PoolStats stats() const noexcept { return scheduler_.load(std::memory_order_acquire)->stats(); }
 
   /// Another number when a connection has been lost or given up since, or this is a forked child.
-  std::uint64_t generation() const noexcept { return scheduler_.load(std::memory_order_acquire)->generation(); }
+  std::uint64_t generation() const noexcept override {
+    return scheduler_.load(std::memory_order_acquire)->generation();
+  }
 
  private:
   friend class detail::StartedCall;
 
-  void perform(const Command* commands, std::size_t count, Reply* replies) {
+  void do_run(const Command* commands, std::size_t count, Reply* replies, std::optional<Deadline> deadline) override {
     refuse_those_for_own_connections(commands, count);
     const detail::NoCancellation until_end;
-    detail::Call call = make_call(commands, count, replies);
+    detail::Call call = make_call(commands, count, replies, deadline);
     scheduler().finish(call);
     throw_failure_of(call);
   }
@@ -110,10 +100,12 @@ class Pool : public Client {
                           " changes its connection or keeps it busy, and this client's connections are shared");
   }
 
-  detail::Call make_call(const Command* commands, std::size_t count, Reply* replies) const noexcept {
+  detail::Call make_call(const Command* commands, std::size_t count, Reply* replies,
+                         std::optional<Deadline> deadline) const noexcept {
     const auto now = std::chrono::steady_clock::now();
-    const auto deadline = now + options_.command_timeout;
-    return {commands, count, replies, now, deadline, deadline + options_.connect_timeout};
+    if (deadline) return {commands, count, replies, now, *deadline, *deadline};
+    const auto end = now + options_.command_timeout;
+    return {commands, count, replies, now, end, end + options_.connect_timeout};
   }
 
   static void throw_failure_of(const detail::Call& call) {

@@ -76,6 +76,13 @@ class Reply {
     if (kind_ != Kind::status && kind_ != Kind::null) throw_unless(Kind::status);
     return kind_ == Kind::status;
   }
+  /// True for the status OK, false for nil. Another status is a ProtocolError, too: after MULTI, QUEUED says that
+  /// nothing was done.
+  bool is_ok() const {
+    const bool is_it = is_status();
+    if (is_it && *std::get_if<std::string>(&content_) != "OK") throw_unexpected();
+    return is_it;
+  }
   /// The integer.
   std::int64_t integer() const {
     throw_unless(Kind::integer);
@@ -94,8 +101,9 @@ class Reply {
     if (kind_ == kind) return;
     if (kind_ == Kind::failure) throw ServerError(std::string(failure()));
     if (kind_ == Kind::out_of_memory) throw std::bad_alloc();
-    throw ProtocolError("the server answered with another type than the command has");
+    throw_unexpected();
   }
+  [[noreturn]] static void throw_unexpected() { throw ProtocolError("the server's answer does not fit the command"); }
 
   Kind kind_;
   std::variant<std::int64_t, std::string, Array> content_;

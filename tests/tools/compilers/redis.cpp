@@ -6,6 +6,7 @@
 namespace {
 
 using larder::redis::Command;
+using larder::redis::Deadline;
 using larder::redis::Key;
 using larder::redis::Options;
 using larder::redis::Reply;
@@ -26,33 +27,29 @@ class FixedClient : public larder::redis::Client {
   FixedClient() = default;
   explicit FixedClient(const Reply& answer) : answer_(answer) {}
 
-  Reply run(const Command& command) override {
+ private:
+  void do_run(const Command* commands, std::size_t count, Reply* replies, std::optional<Deadline>) override {
+    for (std::size_t i = 0; i < count; ++i) replies[i] = answer_to(commands[i]);
+  }
+
+  Reply answer_to(const Command& command) const {
     require(command.size() == command.head().size() + command.value().size() + command.tail().size(), "size");
     if (answer_) return *answer_;
     if (command.answer() == Reply::Kind::integer) return Reply(1);
     if (command.answer() == Reply::Kind::status) return Reply(Reply::Kind::status, "OK");
     const Reply value(Reply::Kind::string, "value");
     if (command.answer() == Reply::Kind::string) return value;
-    if (!command.key().empty()) return Reply(Reply::Array{value});
+    if (command.has_key()) return Reply(Reply::Array{value});
     return Reply(Reply::Array{Reply(Reply::Kind::string, "0"), Reply(Reply::Array{})});  // of a SCAN
   }
 
-  std::vector<Reply> run(const std::vector<Command>& commands) override {
-    std::vector<Reply> replies;
-    for (const Command& command : commands) replies.push_back(run(command));
-    return replies;
-  }
-
-  std::vector<Client*> primaries() override { return {this}; }
-
- private:
   std::optional<Reply> answer_;
 };
 
-class SlowClient : public FixedClient {
- public:
-  using FixedClient::run;
-  Reply run(const Command&) override { throw larder::TimeoutError("too slow"); }
+class SlowClient : public larder::redis::Client {
+  void do_run(const Command*, std::size_t, Reply*, std::optional<Deadline>) override {
+    throw larder::TimeoutError("too slow");
+  }
 };
 
 void use_options() {

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 
 #include "../command.hpp"
+#include "../options.hpp"
 #include "../pool.hpp"
 #include "../reply.hpp"
 #include "call.hpp"
@@ -22,8 +24,9 @@ inline namespace LARDER_HIREDIS_ABI {
 class StartedCall {
  public:
   // Throws what Pool::run() does before anything is sent.
-  StartedCall(Pool& pool, const Command* commands, std::size_t count, Reply* replies)
-      : scheduler_(pool.scheduler()), call_(pool.make_call(commands, count, replies)) {
+  StartedCall(Pool& pool, const Command* commands, std::size_t count, Reply* replies,
+              std::optional<Deadline> deadline = std::nullopt)
+      : scheduler_(pool.scheduler()), call_(pool.make_call(commands, count, replies, deadline)) {
     Pool::refuse_those_for_own_connections(commands, count);
     const NoCancellation until_end;
     scheduler_.start(call_);
