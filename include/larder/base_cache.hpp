@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <initializer_list>
 #include <optional>
 #include <string>
@@ -11,6 +12,11 @@
 #include <vector>
 
 #include "detail/batch.hpp"
+#include "detail/cache_hooks.hpp"
+#include "detail/cache_loads.hpp"
+#include "detail/load_many.hpp"
+#include "detail/load_one.hpp"
+#include "detail/loader.hpp"
 #include "error.hpp"
 #include "expiry.hpp"
 #include "version.hpp"
@@ -55,10 +61,12 @@ class BaseCache {
     detail::checked_size(key);
     detail::checked_size(value);
     const auto left = expires.time_left();
+    const auto begun = loads_.begin_change(key);
     if (has_passed(left)) {
       do_erase(key);
     } else {
       do_set(key, value, left);
+      end_change(key, begun);
     }
   }
 
@@ -68,14 +76,22 @@ class BaseCache {
     detail::checked_size(key);
     detail::checked_size(value);
     const auto left = expires.time_left();
-    return !has_passed(left) && do_add(key, value, left);
+    if (has_passed(left)) return false;
+    const auto begun = loads_.begin_change(key);
+    const bool added = do_add(key, value, left);
+    if (added) end_change(key, begun);
+    return added;
   }
 
   /// Gives a live key a new expiry; false if the key is absent. An expiry that has passed erases the key.
   bool touch(std::string_view key, Expiry expires) {
     detail::checked_size(key);
     const auto left = expires.time_left();
-    return has_passed(left) ? do_erase(key) : do_touch(key, left);
+    const auto begun = loads_.begin_change(key);
+    if (has_passed(left)) return do_erase(key);
+    const bool touched = do_touch(key, left);
+    if (touched) end_change(key, begun);
+    return touched;
   }
 
   /// True if the key is live.
@@ -87,14 +103,60 @@ class BaseCache {
   /// Removes a key; true if it was live.
   bool erase(std::string_view key) {
     detail::checked_size(key);
+    loads_.begin_change(key);
     return do_erase(key);
   }
 
   /// Removes every key of this cache. Keys written meanwhile may stay.
-  void clear() { do_clear(); }
+  void clear() {
+    loads_.begin_clear();
+    do_clear();
+  }
 
   /// Does nothing, unless the implementation says otherwise.
   void close() { do_close(); }
+
+  /// The value of a live key, or what `loader` returns, which is stored with this expiry. `loader` is
+  /// `std::string loader()` or `std::string loader(LoadContext<std::string>&)`; what it returns may be anything that
+  /// converts to a std::string or a std::string_view. It runs in this thread, before this function returns.
+  ///
+  /// Of all the threads that want a key at the same time, through this object or a decorator of it, one loads, and the
+  /// others wait for it: not longer than LoadOptions::max_wait, then one of them loads as well. What the loader throws
+  /// is thrown to all who wait, and the next call loads again; of LoadCancelled see there. A loader may load other
+  /// keys, and the same one.
+  ///
+  /// The expiry counts from the call of the loader. A change of the key during the load (set, add, touch, erase, clear)
+  /// through this object or a decorator of it wins: what was loaded is returned, and not stored. A cache that fails is
+  /// as one that does not have the key, and nothing is stored then: of the cache's errors only InvalidArgument is
+  /// thrown.
+  template <class Loader>
+  std::string get_or_load(std::string_view key, Expiry expires, Loader&& loader) {
+    static_assert(detail::is_loader<Loader, std::string>,
+                  "get_or_load needs a loader() or loader(LoadContext<std::string>&) that returns a string");
+    if constexpr (detail::is_loader<Loader, std::string>) {
+      detail::checked_size(key);
+      return detail::get_or_load<std::string>(*this, key, expires, loader);
+    }
+  }
+
+  /// The values of many keys, in the order of the keys, as get_or_load() gives them: all are read with one batch, one
+  /// call of the loader loads those that are missing and that no other thread loads, and one batch stores them.
+  /// `loader(const std::vector<std::string>& missing)` returns a range of pairs (key, value) in any order; a key that
+  /// it leaves out is nothing, and not stored; pairs that were not asked for are ignored.
+  template <class Keys, class Loader>
+  std::vector<std::optional<std::string>> get_many_or_load(const Keys& keys, Expiry expires, Loader&& loader) {
+    static_assert(detail::is_batch_loader<Loader, std::string, std::string>,
+                  "get_many_or_load needs a loader(const std::vector<std::string>&) that returns pairs of strings");
+    if constexpr (detail::is_batch_loader<Loader, std::string, std::string>) {
+      return detail::get_many_or_load(*this, keys, expires, loader);
+    }
+  }
+  /// The same for keys in braces.
+  template <class Loader>
+  std::vector<std::optional<std::string>> get_many_or_load(std::initializer_list<std::string_view> keys, Expiry expires,
+                                                           Loader&& loader) {
+    return get_many_or_load<std::initializer_list<std::string_view>>(keys, expires, std::forward<Loader>(loader));
+  }
 
   /// The values of many keys, in the order of the keys; a key may be there more than once. `keys` is any range of
   /// things that convert to std::string_view. Like the other batches, it is carried out in pieces of at most
@@ -117,12 +179,14 @@ class BaseCache {
   void set_many(const Items& items, Expiry expires = {}) {
     const auto left = expires.time_left();
     detail::for_each_piece<Item>(items, [&](const std::vector<Item>& piece) {
+      const auto begun = loads_.begin_changes(piece);
       if (has_passed(left)) {
         std::vector<std::string_view> keys;
         for (const Item& item : piece) keys.push_back(item.first);
         do_erase_many(keys);
       } else {
         do_set_many(piece, left);
+        loads_.end_changes(piece, begun, [this](std::string_view key) { do_erase(key); });
       }
     });
   }
@@ -135,8 +199,10 @@ class BaseCache {
   template <class Keys>
   std::size_t erase_many(const Keys& keys) {
     std::size_t erased = 0;
-    detail::for_each_piece<std::string_view>(
-        keys, [&](const std::vector<std::string_view>& piece) { erased += do_erase_many(piece); });
+    detail::for_each_piece<std::string_view>(keys, [&](const std::vector<std::string_view>& piece) {
+      loads_.begin_changes(piece);
+      erased += do_erase_many(piece);
+    });
     return erased;
   }
   /// The same for keys in braces.
@@ -159,6 +225,7 @@ class BaseCache {
 
  private:
   friend class ForwardingCache;
+  friend struct detail::CacheHooks;
 
   virtual std::optional<std::string> do_get(std::string_view key) = 0;
   virtual void do_set(std::string_view key, std::string_view value, Ttl ttl) = 0;
@@ -169,6 +236,8 @@ class BaseCache {
 
   // Whether do_get_entry() tells the time left.
   virtual bool do_tells_time() const noexcept { return false; }
+  // How many failures this object has hidden from its callers until now: a miss during which it rose may be none.
+  virtual std::uint64_t do_hidden_failures() const noexcept { return 0; }
   virtual std::optional<Entry> do_get_entry(std::string_view key) {
     auto value = do_get(key);
     return value ? std::optional<Entry>({std::move(*value), std::nullopt}) : std::nullopt;
@@ -187,8 +256,44 @@ class BaseCache {
     return erased;
   }
 
+  void end_change(std::string_view key, std::uint64_t begun) {
+    loads_.end_change(key, begun, [this](std::string_view changed) { do_erase(changed); });
+  }
   static bool has_passed(Ttl left) noexcept { return left && left->count() <= 0; }
+
+  detail::CacheLoads loads_;
 };
 
 }  // namespace LARDER_ABI
 }  // namespace larder
+
+namespace larder::detail {
+inline namespace LARDER_ABI {
+
+inline CacheLoads& CacheHooks::loads(BaseCache& cache) noexcept { return cache.loads_; }
+inline bool CacheHooks::tells_time(const BaseCache& cache) noexcept { return cache.do_tells_time(); }
+inline std::uint64_t CacheHooks::hidden_failures(const BaseCache& cache) noexcept { return cache.do_hidden_failures(); }
+inline std::optional<std::string> CacheHooks::get(BaseCache& cache, std::string_view key) { return cache.do_get(key); }
+inline std::optional<std::string> CacheHooks::get_entry(BaseCache& cache, std::string_view key, Ttl& time_left) {
+  auto entry = cache.do_get_entry(key);
+  if (!entry) return std::nullopt;
+  time_left = entry->time_left;
+  return std::move(entry->value);
+}
+inline void CacheHooks::get_many(BaseCache& cache, const std::vector<std::string_view>& keys,
+                                 std::vector<std::optional<std::string>>& values) {
+  cache.do_get_many(keys, values);
+}
+inline void CacheHooks::set(BaseCache& cache, std::string_view key, std::string_view value, Ttl ttl) {
+  cache.do_set(key, value, ttl);
+}
+inline bool CacheHooks::add(BaseCache& cache, std::string_view key, std::string_view value, Ttl ttl) {
+  return cache.do_add(key, value, ttl);
+}
+inline void CacheHooks::set_many(BaseCache& cache, const std::vector<Item>& items, Ttl ttl) {
+  cache.do_set_many(items, ttl);
+}
+inline void CacheHooks::erase(BaseCache& cache, std::string_view key) { cache.do_erase(key); }
+
+}  // namespace LARDER_ABI
+}  // namespace larder::detail

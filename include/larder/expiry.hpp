@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
@@ -76,6 +77,14 @@ class Expiry {
         break;
     }
     return std::nullopt;
+  }
+
+  /// The same, when the call that it is given to began so long ago.
+  std::optional<std::chrono::milliseconds> time_left(std::chrono::nanoseconds elapsed) const noexcept {
+    const auto left = time_left();
+    if (kind_ != Kind::after) return left;
+    return (std::max)(*left - std::chrono::floor<std::chrono::milliseconds>(elapsed),
+                      std::chrono::milliseconds::zero());
   }
 
  private:

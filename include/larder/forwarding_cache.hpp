@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,11 +25,14 @@ inline namespace LARDER_ABI {
 class ForwardingCache : public BaseCache {
  public:
   /// Forwards to a cache that must outlive this one.
-  explicit ForwardingCache(BaseCache& inner) noexcept : inner_(std::shared_ptr<BaseCache>(), &inner) {}
+  explicit ForwardingCache(BaseCache& inner) noexcept : inner_(std::shared_ptr<BaseCache>(), &inner) {
+    share_loads(false);
+  }
 
   /// Forwards to a cache that it keeps alive. Throws InvalidArgument if it is null.
   explicit ForwardingCache(std::shared_ptr<BaseCache> inner) : inner_(std::move(inner)) {
     if (!inner_) throw InvalidArgument("ForwardingCache: the inner cache is null");
+    share_loads(false);
   }
 
   /// A decorator over a decorator, which must outlive this one: not a copy.
@@ -56,8 +60,14 @@ class ForwardingCache : public BaseCache {
   void do_set_many(const std::vector<Item>& items, Ttl ttl) override { inner_->do_set_many(items, ttl); }
   std::size_t do_erase_many(const std::vector<std::string_view>& keys) override { return inner_->do_erase_many(keys); }
   bool do_tells_time() const noexcept override { return inner_->do_tells_time(); }
+  std::uint64_t do_hidden_failures() const noexcept override { return inner_->do_hidden_failures(); }
 
  private:
+  friend class FailOpenCache;
+
+  // `transparent`: keys and values are those of the inner cache.
+  void share_loads(bool transparent) noexcept { loads_.share(inner_->loads_, transparent); }
+
   const std::shared_ptr<BaseCache> inner_;
 };
 

@@ -2,9 +2,11 @@
 #pragma once
 
 #include "base_cache.hpp"
+#include "codec.hpp"
 #include "error.hpp"
 #include "expiry.hpp"
 #include "forwarding_cache.hpp"
+#include "load.hpp"
 #include "memory_cache.hpp"
 #include "null_cache.hpp"
 #include "observer.hpp"
@@ -15,4 +17,5 @@
 #include "redis/reply.hpp"
 #include "redis_cache.hpp"
 #include "statistics.hpp"
+#include "typed_cache.hpp"
 #include "version.hpp"

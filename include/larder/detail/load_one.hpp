@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "../version.hpp"
+#include "load_view.hpp"
+#include "loader.hpp"
+
+namespace larder::detail {
+inline namespace LARDER_ABI {
+
+template <class T>
+constexpr char type_tag = 0;
+
+// Whether an exception that was caught by catch (...) is the end of the thread (pthread_cancel, pthread_exit), which
+// has to be thrown on.
+inline bool thread_ends() noexcept { return std::current_exception() == nullptr; }
+
+template <class Value, class ValueCodec>
+std::optional<Value> decode(const LoadView& view, std::string_view key, std::string_view bytes) {
+  std::optional<Value> value;
+  try {
+    value = ValueCodec::decode(bytes);
+  } catch (...) {
+    if (thread_ends()) throw;
+  }
+  if (!value) view.undecodable(key);
+  return value;
+}
+
+// What those who wait are given; the bytes, if there are any, are those that are stored.
+template <class Value, class ValueCodec>
+LoadResult encode(const LoadView& view, std::string_view key, const Value& value) {
+  LoadResult result;
+  try {
+    ValueCodec::encode(value, result.bytes);
+    result.kind = LoadResult::Kind::value;
+    return result;
+  } catch (...) {
+    if (thread_ends()) throw;
+    view.load_failed(key, std::current_exception());
+  }
+  if constexpr (std::is_copy_constructible_v<Value>) {
+    result.object = std::make_shared<const Value>(value);
+    result.type = &type_tag<Value>;
+    result.kind = LoadResult::Kind::value;
+  }
+  return result;
+}
+
+template <class Value, class ValueCodec>
+std::optional<Value> decode(const LoadView& view, std::string_view key, const LoadResult& result) {
+  if constexpr (std::is_copy_constructible_v<Value>) {
+    if (result.object && result.type == &type_tag<Value>) return *static_cast<const Value*>(result.object.get());
+  }
+  if (result.object) return std::nullopt;
+  return decode<Value, ValueCodec>(view, key, std::string_view(result.bytes));
+}
+
+// After a change that did not wait for a store.
+inline void take_back(const LoadView& view, std::string_view key) {
+  try {
+    CacheHooks::erase(view.cache, key);
+  } catch (const Error& error) {
+    view.cache_failed("erase", error);
+  }
+}
+
+// One call of get_or_load: looks, joins or leads, loads, stores.
+template <class Value, class ValueCodec, class Loader>
+class LoadOne {
+ public:
+  // The loader is called with a LoadContext<Value>&.
+  LoadOne(const LoadView& view, std::string_view key, const Expiry& expires, Loader& loader)
+      : view_(view), key_(key), expires_(expires), loader_(loader) {}
+
+  Value get() {
+    stored_before_ = CacheHooks::loads(view_.cache).stored();
+    found_ = look(view_, key_);
+    if constexpr (std::is_same_v<ValueCodec, Codec<std::string>>) {
+      if (found_.fresh && view_.options.early_refresh == 0) return std::move(*found_.bytes);
+    }
+    take_found();
+    if (is_fresh()) {
+      if (view_.options.early_refresh > 0) refresh_if_due();
+      return std::move(*value_);
+    }
+    return value_ && view_.must_not_retry(key_) ? take_stale() : load_or_join();
+  }
+
+ private:
+  using Part = FlightTable::Part;
+  using Milliseconds = std::chrono::milliseconds;
+
+  bool is_fresh() const noexcept { return value_ && found_.fresh; }
+
+  void take_found() {
+    value_.reset();
+    if (found_.bytes) value_ = decode<Value, ValueCodec>(view_, key_, std::string_view(*found_.bytes));
+    replaces_ = found_.bytes.has_value();
+    failed_ = failed_ || found_.failed;
+  }
+  Value take_stale() {
+    view_.count(&LoadCounters::stale);
+    return std::move(*value_);
+  }
+
+  Value load_or_join() {
+    FlightTable& table = view_.table();
+    const Patience patience = view_.patience();
+    bool alone = false, joined = false;
+    for (;;) {
+      Loading loading(table);
+      auto [part, flight] = table.join(key_, view_.layer(), alone);
+      if (part == Part::nested) return load(nullptr);
+      if (part == Part::leads) {
+        loading.add(std::move(flight));
+        return lead(loading);
+      }
+      if (!joined) view_.count(&LoadCounters::joined);
+      joined = true;
+      if (part == Part::waits_elsewhere) {
+        FlightTable::wait_elsewhere(*flight, patience);
+        alone = true;
+      } else if (table.wait(flight, patience) == FlightTable::Turn::loads) {
+        loading.add(std::move(flight));
+        return load(&loading);
+      } else if (auto value = take_result(FlightTable::result(*flight))) {
+        return std::move(*value);
+      }
+    }
+  }
+
+  // What another thread's load gave; nothing: this call has to load after all.
+  std::optional<Value> take_result(const LoadResult& result) {
+    if (result.kind == LoadResult::Kind::failed) std::rethrow_exception(result.error);
+    if (result.kind == LoadResult::Kind::nothing) return std::nullopt;
+    auto value = decode<Value, ValueCodec>(view_, key_, result);
+    if (!value) return load(nullptr);
+    if (result.kind == LoadResult::Kind::stale) view_.count(&LoadCounters::stale);
+    return value;
+  }
+
+  // As the first of a flight: another load may have been stored since this call looked.
+  Value lead(Loading& loading) {
+    if (!failed_ && CacheHooks::loads(view_.cache).stored() != stored_before_) {
+      found_ = look(view_, key_);
+      take_found();
+      if (is_fresh()) {
+        loading.publish(0, result_of(LoadResult::Kind::value), Store::nothing);
+        return std::move(*value_);
+      }
+    }
+    if (value_ && view_.must_not_retry(key_)) {
+      loading.publish(0, result_of(LoadResult::Kind::stale), Store::nothing);
+      return take_stale();
+    }
+    return load(&loading);
+  }
+  LoadResult result_of(LoadResult::Kind kind) const {
+    LoadResult result;
+    result.kind = kind;
+    result.bytes = *found_.bytes;
+    return result;
+  }
+
+  // Runs the loader. `loading` is null where the result is not to be stored and nobody waits for it.
+  Value load(Loading* loading) {
+    LoadContext<Value> context(expires_, value_);
+    const auto began = LoadClock::now();
+    std::optional<Value> loaded;
+    try {
+      loaded.emplace(call_loader<Value>(loader_, context));
+    } catch (const LoadCancelled&) {
+      view_.took(LoadClock::now() - began);
+      throw;
+    } catch (...) {
+      if (thread_ends()) throw;
+      view_.took(LoadClock::now() - began);
+      if (!fail(loading, context.retry_after)) throw;
+      return take_stale();
+    }
+    const auto elapsed = LoadClock::now() - began;
+    view_.took(elapsed);
+    view_.count(&LoadCounters::loads);
+    if (loading != nullptr) settle(*loading, context, *loaded, elapsed);
+    return std::move(*loaded);
+  }
+
+  // The loader threw; true if there is a stale value to return.
+  bool fail(Loading* loading, std::optional<Milliseconds> retry_after) {
+    LoadResult result;
+    result.kind = LoadResult::Kind::failed;
+    result.error = std::current_exception();
+    view_.load_failed(key_, result.error);
+    const bool stale = value_ && loading != nullptr && !loading->was_voided(0);
+    if (stale) {
+      const auto year = Milliseconds(std::chrono::hours(24 * 365));
+      const auto pause = (std::min)(retry_after.value_or(view_.options.retry_after), year);
+      view_.table().recent.get().note_failure(FlightTable::hash_of(key_), LoadClock::now() + pause);
+      result = result_of(LoadResult::Kind::stale);
+    }
+    if (loading != nullptr) loading->publish(0, std::move(result), Store::nothing);
+    return stale;
+  }
+
+  void settle(Loading& loading, const LoadContext<Value>& context, const Value& value, LoadClock::duration elapsed) {
+    LoadResult result = encode<Value, ValueCodec>(view_, key_, value);
+    const auto left = context.expires.time_left(elapsed);
+    const bool storable = context.store && !failed_ && result.kind == LoadResult::Kind::value && !result.object &&
+                          !(left && left->count() <= 0);
+    const Store store = !storable ? Store::nothing : replaces_ ? Store::set : Store::add;
+    if (loading.publish(0, std::move(result), store)) {
+      this->store(loading, store, left, elapsed);
+    } else if (storable && loading.was_voided(0)) {
+      view_.count(&LoadCounters::voided);
+    }
+  }
+
+  void store(Loading& loading, Store store, CacheHooks::Ttl left, LoadClock::duration elapsed) {
+    const std::string& bytes = FlightTable::result(loading.flight(0)).bytes;
+    const auto ttl = adjusted(view_, left);
+    bool stored = false;
+    try {
+      checked_size(bytes);
+      if (store == Store::set) {
+        CacheHooks::set(view_.cache, key_, bytes, ttl);
+      } else {
+        CacheHooks::add(view_.cache, key_, bytes, ttl);
+      }
+      stored = true;
+      if (view_.options.early_refresh > 0 && ttl) {
+        const auto fresh = *ttl - view_.options.keep_stale;
+        view_.table().recent.get().note_load(FlightTable::hash_of(key_), LoadClock::now() + fresh, elapsed);
+      }
+    } catch (const InvalidArgument&) {
+      end_store(loading, stored);
+      throw;
+    } catch (const Error& error) {
+      view_.cache_failed(store == Store::set ? "set" : "add", error);
+    }
+    end_store(loading, stored);
+  }
+  void end_store(Loading& loading, bool stored) {
+    if (loading.stored(0, stored)) take_back(view_, key_);
+  }
+
+  void refresh_if_due() {}
+
+  const LoadView& view_;
+  const std::string_view key_;
+  const Expiry expires_;
+  Loader& loader_;
+  std::uint64_t stored_before_ = 0;
+  Found found_;
+  std::optional<Value> value_;  // of what was found
+  bool replaces_ = false;       // something is there, fresh or not: store by set
+  bool failed_ = false;         // the cache has failed in this call: store nothing
+};
+
+template <class Value, class Loader>
+Value get_or_load(BaseCache& cache, std::string_view key, const Expiry& expires, Loader& loader) {
+  auto load = [&](LoadContext<Value>& context) { return call_loader<Value>(loader, context); };
+  const LoadView view{cache};
+  return LoadOne<Value, Codec<Value>, decltype(load)>(view, key, expires, load).get();
+}
+
+}  // namespace LARDER_ABI
+}  // namespace larder::detail
