@@ -158,7 +158,7 @@ class Connection {
   }
 
  private:
-  static constexpr std::chrono::microseconds longest_rest{10};  // longer than a caller takes who calls in a loop
+  static constexpr std::chrono::microseconds longest_rest{5};  // longer than a caller takes who calls in a loop
 
   std::size_t send_some() {
     const std::string_view bytes = pipeline_.unsent();
