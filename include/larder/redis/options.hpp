@@ -3,11 +3,13 @@
 
 #include <chrono>
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "../error.hpp"
+#include "../observer.hpp"
 #include "../version.hpp"
 #include "detail/url.hpp"
 
@@ -31,6 +33,7 @@ struct Options {
   std::size_t connections = 4;                         ///< at most so many, opened as they are needed
   std::chrono::microseconds busy_poll{50};             ///< try this long before sleeping; 0: never
   std::size_t max_reply_bytes = std::size_t{1} << 30;  ///< a longer reply is a ProtocolError
+  std::shared_ptr<Observer> observer;                  ///< is told of connections and repeats; not in the URL
 
   /// Reads `redis://[user[:password]@]host[:port][/database][?option=value&…]` or
   /// `unix://[user[:password]@]/path[?option=value&…]`. Every member is an option by its name, and `db` is short for

@@ -109,7 +109,8 @@ class Pool : public Client {
   }
 
   static void throw_failure_of(const detail::Call& call) {
-    if (call.failure) call.failure.raise(call.was_sent && !call.is_repeatable() ? unknown_outcome : "");
+    if (!call.failure) return;
+    call.failure.raise(call.was_sent && !call.is_repeatable() ? unknown_outcome : "", call.has_unknown_outcome());
   }
 
   // That of this process. A forked child cannot use its parent's, nor even free it: another thread may have been at

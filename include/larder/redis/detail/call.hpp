@@ -9,6 +9,7 @@
 #include "../options.hpp"
 #include "../reply.hpp"
 #include "failure.hpp"
+#include "reads.hpp"
 #include "waiter.hpp"
 
 namespace larder::redis::detail {
@@ -52,6 +53,11 @@ struct Call {
   bool is_repeatable() const noexcept {
     return std::all_of(commands, commands + count, [](const Command& command) { return command.repeatable(); });
   }
+  // Whether it may have been carried out, and that matters.
+  bool has_unknown_outcome() const noexcept {
+    return was_sent &&
+           std::any_of(commands, commands + count, [](const Command& command) { return !is_read(command.name()); });
+  }
   // Whether it shares no connection while it is under way.
   bool travels_alone() const noexcept { return is_large || is_suspect; }
 
@@ -63,7 +69,7 @@ struct Call {
   bool was_repeated = false;  // a loss counted against it: the next one is its failure
   bool is_suspect = false;    // the last break may have been its fault: it goes by itself
   bool was_extended = false;  // it only waited in the queue, and got the time to connect
-  bool was_sent = false;      // it failed, and may have been carried out all the same
+  bool was_sent = false;      // bytes of it may have reached the server, and no answer came
   int spins_left = -1;        // yields before its thread parks; less than 0: not decided
   int overtaken = 0;          // by calls that took a connection past it while it was the first in the queue
   std::size_t received = 0;   // replies

@@ -58,7 +58,7 @@ class Callers {
 
   void fail(Call& call, const Failure& failure, bool was_sent) noexcept {
     call.failure = failure;
-    call.was_sent = was_sent;
+    call.was_sent = call.was_sent || was_sent;
     finish(call);
   }
 

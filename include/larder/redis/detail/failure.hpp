@@ -52,16 +52,16 @@ class Failure {
   bool is_timeout() const noexcept { return kind_ == Kind::timeout; }
   // Whether it comes from this process and says nothing about the server.
   bool is_local() const noexcept { return kind_ == Kind::memory || kind_ == Kind::other; }
-  const char* text() const noexcept { return text_; }
+  const char* text() const noexcept { return kind_ == Kind::none ? "" : text_; }
 
-  // Throws it, as an error whose text ends with `also`.
-  [[noreturn]] void raise(std::string_view also) const {
+  // Throws it, as an error whose text ends with `also`. `outcome_unknown`: a change was sent, and no answer came.
+  [[noreturn]] void raise(std::string_view also, bool outcome_unknown) const {
     const std::string text = std::string(text_).append(also);
     switch (kind_) {
       case Kind::timeout:
-        throw TimeoutError(text);
+        throw TimeoutError(text, outcome_unknown);
       case Kind::protocol:
-        throw ProtocolError(text);
+        throw ProtocolError(text, outcome_unknown);
       case Kind::server:
         throw ServerError(text);
       case Kind::argument:
@@ -74,7 +74,7 @@ class Failure {
       case Kind::none:
         break;
     }
-    throw ConnectionError(text);
+    throw ConnectionError(text, outcome_unknown);
   }
 
  private:
@@ -87,7 +87,7 @@ class Failure {
   }
 
   Kind kind_ = Kind::none;
-  char text_[255];
+  char text_[255];  // with a NUL at its end, if there is a kind
 };
 
 }  // namespace LARDER_ABI

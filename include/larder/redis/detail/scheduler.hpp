@@ -7,10 +7,12 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <utility>
 
 #include "../../detail/process.hpp"
 #include "../../error.hpp"
+#include "../../observer.hpp"
 #include "../../statistics.hpp"
 #include "../options.hpp"
 #include "adaptive_spin.hpp"
@@ -54,6 +56,9 @@ class Scheduler {
  public:
   Scheduler(const Options& options, redisContext* borrowed)
       : options_(options),
+        address_(borrowed                      ? "redisContext"
+                 : options.unix_socket.empty() ? options.host + ":" + std::to_string(options.port)
+                                               : options.unix_socket),
         connector_(options, borrowed),
         core_({borrowed ? 1 : options.connections, options.command_timeout, options.busy_poll.count() != 0,
                borrowed != nullptr}) {}
@@ -138,10 +143,18 @@ class Scheduler {
   static constexpr std::chrono::nanoseconds longest_spin{YieldGauge::long_yield};
 
   void unlock(Lock& lock) noexcept {
+    if (core_.has_news()) return unlock_and_tell(lock);
     if (!core_.callers().has_wakes()) return lock.unlock();
     Wakes wakes = core_.callers().take_wakes();
     lock.unlock();
     wakes.wake_all();
+  }
+  void unlock_and_tell(Lock& lock) noexcept {
+    const auto news = core_.take_news();
+    unlock(lock);
+    if (!options_.observer) return;
+    for (unsigned i = 0; i < news.lost; ++i) options_.observer->connection(address_, false, news.reason.text());
+    for (unsigned i = 0; i < news.repeated; ++i) options_.observer->repeated(news.reason.text());
   }
 
   static Failure lost_before_use() noexcept { return Failure::loss("the connection was lost before it was used"); }
@@ -264,6 +277,7 @@ class Scheduler {
     } catch (...) {
       failure = Failure::current();
     }
+    if (options_.observer) options_.observer->connection(address_, !!link, failure.text());
     lock.lock();
     if (link) {
       core_.connected(call, std::move(link));
@@ -322,6 +336,7 @@ class Scheduler {
   }
 
   const Options& options_;
+  const std::string address_;  // as observers are told
   Connector connector_;
 
   mutable std::mutex mutex_;

@@ -76,6 +76,15 @@ class SchedulerCore {
   std::uint64_t losses() const noexcept { return losses_.load(std::memory_order_relaxed); }
   Callers& callers() noexcept { return callers_; }
 
+  // What an observer is to be told when the lock has been released.
+  struct News {
+    unsigned lost = 0;      // connections
+    unsigned repeated = 0;  // calls
+    Failure reason;         // of the last of them
+  };
+  bool has_news() const noexcept { return news_.lost + news_.repeated != 0; }
+  News take_news() noexcept { return std::exchange(news_, News()); }
+
   PoolStats stats() const noexcept {
     PoolStats now = stats_;
     now.connections = links_.size();
@@ -111,6 +120,10 @@ class SchedulerCore {
       switch (call.state) {
         case CallState::created:
           enqueue(call);
+          if (call.deadline <= call.started) {
+            give_up(call);
+            break;
+          }
           if (wants_to_gather()) return {Action::gather};
           [[fallthrough]];
         case CallState::queued: {
@@ -159,6 +172,7 @@ class SchedulerCore {
   void lost(Link& link, const Failure& failure, bool is_stale) noexcept {
     (void)deliver(link);
     const bool sent = link.sending.load(std::memory_order_acquire) || link.connection->has_sent();
+    news_.reason = failure;
     const Cause cause = is_stale ? Cause::stale : failure.is_loss() ? Cause::unknown : Cause::first_in_flight;
     Call* const first = link.in_flight.front();
     Call* const leader = std::exchange(link.leader, nullptr);
@@ -459,6 +473,7 @@ class SchedulerCore {
   void drop(Link& link) noexcept {
     take(link);
     losses_.store(losses() + 1, std::memory_order_relaxed);
+    ++news_.lost;
     link.connection->mark_unusable();
     const auto is_it = [&](const std::unique_ptr<Link>& owned) { return owned.get() == &link; };
     links_.erase(std::find_if(links_.begin(), links_.end(), is_it));
@@ -580,13 +595,17 @@ class SchedulerCore {
           failure.is_loss() ? failure : Failure::loss("the connection was given up for the reply to another command"),
           sent);
     }
-    if (sent) ++stats_.repeats;
+    if (sent) {
+      ++stats_.repeats;
+      ++news_.repeated;
+    }
     if (counts) {
       call.was_repeated = true;
       call.is_suspect = call.is_suspect || (sent && !was_by_itself);
     }
     call.link = nullptr;
     call.received = 0;
+    call.was_sent = call.was_sent || sent;
     if (!call.is_attended && call.travels_alone()) {  // its thread will carry it out
       call.state = CallState::created;
       return yields_.finished();
@@ -617,7 +636,9 @@ class SchedulerCore {
       if (link.leader != &call) call.link = nullptr;
       if (!link.leader && !is_sending(link) && link.awaited == 0) drop(link);
     }
-    fail(call, Failure::timeout("the time allowed ran out (command_timeout)"), sent);
+    const Failure failure = Failure::timeout("the time allowed ran out (command_timeout)");
+    if (sent) news_.reason = failure;
+    fail(call, failure, sent);
     match();
   }
 
@@ -657,6 +678,7 @@ class SchedulerCore {
   AdaptiveSpin adaptive_spin_;
   TimedYields yields_;
   PoolStats stats_;
+  News news_;
 };
 
 }  // namespace LARDER_ABI
