@@ -83,7 +83,7 @@ class InRedis : public Subject {
 
  private:
   const std::string prefix_;
-  larder::testing::Probe probe_{1};
+  larder::testing::Probe probe_{larder::testing::shared_redis(), 1};
 };
 
 const std::string url_of_database_1 = "db=1&command_timeout=60s";
@@ -109,9 +109,9 @@ class OverBorrowedContext : public InRedis {
 
  private:
   static larder::testing::Context connect() {
-    auto context = larder::testing::connect();
+    auto context = larder::testing::connect(larder::testing::shared_redis());
     redisSetTimeout(context.get(), {60, 0});
-    freeReplyObject(redisCommand(context.get(), "SELECT 1"));
+    larder::testing::ask(*context, {"SELECT", "1"});
     return context;
   }
 

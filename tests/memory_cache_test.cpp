@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/testing.hpp"
 
 #ifdef __has_feature
 #define LARDER_CLANG_HAS(feature) __has_feature(feature)
@@ -79,6 +80,7 @@ void* operator new(std::size_t size, const std::nothrow_t&) noexcept try {
 namespace {
 
 using larder::MemoryCache;
+using larder::testing::value_of;
 using namespace std::chrono_literals;
 
 static_assert(std::is_base_of_v<larder::BaseCache, MemoryCache>);
@@ -91,13 +93,6 @@ constexpr std::size_t mebibyte = std::size_t{1} << 20;
 std::string key_of(std::size_t number) {
   std::string key = std::to_string(number);
   return "key:" + std::string(12 - key.size(), '0') + key;  // 16 bytes
-}
-
-std::string value_of(std::string_view key, std::size_t size = 100) {
-  std::string value;
-  while (value.size() < size) value += key;
-  value.resize(size);
-  return value;
 }
 
 MemoryCache::Options options(std::size_t max_bytes, std::size_t shards = 1) {

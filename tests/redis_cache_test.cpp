@@ -1,6 +1,4 @@
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -25,6 +23,7 @@
 
 #include "support/catch.hpp"
 #include "support/shared_redis.hpp"
+#include "support/sockets.hpp"
 #include "support/testing.hpp"
 
 using Catch::Matchers::ContainsSubstring;
@@ -33,6 +32,7 @@ using larder::ConnectionError;
 using larder::InvalidArgument;
 using larder::RedisCache;
 using larder::ServerError;
+using larder::testing::ask;
 using larder::testing::code_of;
 using larder::testing::connect;
 using larder::testing::Context;
@@ -42,6 +42,8 @@ using larder::testing::PrivateDatabase;
 using larder::testing::Probe;
 using larder::testing::redis_socket;
 using larder::testing::redis_url;
+using larder::testing::shared_redis;
+using larder::testing::text_of;
 using namespace std::chrono_literals;
 using Values = std::vector<std::optional<std::string>>;
 
@@ -74,7 +76,7 @@ class User {
   std::string url = redis_url("db=2", "larder:s3cr3t@");
 
  private:
-  Probe probe_;
+  Probe probe_{shared_redis()};
 };
 
 std::string number(std::size_t i) { return std::to_string(i); }
@@ -307,36 +309,30 @@ TEST_CASE("a refusal deep in a large batch has its place, and what was not sent 
 
 TEST_CASE("a borrowed context stays its owner's") {
   Databases databases;
-  const Context context = connect();
+  const Context context = connect(shared_redis());
   redisSetTimeout(context.get(), {7, 0});
-  const auto run = [&](const char* command) {
-    auto* const reply = static_cast<redisReply*>(redisCommand(context.get(), command));
-    REQUIRE(reply);
-    const std::string text = reply->str ? reply->str : std::to_string(reply->integer);
-    freeReplyObject(reply);
-    return text;
-  };
+  const auto run = [&](auto... words) { return text_of(*ask(*context, {words...})); };
   const auto timeout = [&] {
     timeval value{};
     socklen_t size = sizeof value;
     getsockopt(context->fd, SOL_SOCKET, SO_RCVTIMEO, &value, &size);
     return value.tv_sec;
   };
-  CHECK(run("SELECT 2") == "OK");
+  CHECK(run("SELECT", "2") == "OK");
   const int flags = fcntl(context->fd, F_GETFL);
   const auto* const functions = context->reader->fn;
   {
     RedisCache cache(context.get(), "p:");
     cache.set("key", "value");
-    CHECK(run("GET p:key") == "value");
+    CHECK(run("GET", "p:key") == "value");
     CHECK(cache.get("key") == "value");
-    CHECK(run("SET p:key other") == "OK");
+    CHECK(run("SET", "p:key", "other") == "OK");
     CHECK(cache.get("key") == "other");
     CHECK(cache.get_many({"key", "absent"}) == Values{"other", std::nullopt});
     cache.close();
     CHECK(cache.contains("key"));
   }
-  CHECK(run("GET p:key") == "other");
+  CHECK(run("GET", "p:key") == "other");
   CHECK(context->err == 0);
   CHECK(timeout() == 7);
   CHECK(fcntl(context->fd, F_GETFL) == flags);
@@ -353,14 +349,14 @@ TEST_CASE("a context that cannot be borrowed is refused with the reason") {
   const Context non_blocking(redisConnectUnixNonBlock(redis_socket().c_str()));
   REQUIRE(non_blocking->err == 0);
   CHECK_THAT(refusal(non_blocking.get()), ContainsSubstring("non-blocking"));
-  const Context owing = connect();
+  const Context owing = connect(shared_redis());
   REQUIRE(redisAppendCommand(owing.get(), "PING") == REDIS_OK);
   CHECK_THAT(refusal(owing.get()), ContainsSubstring("pending"));
 }
 
 TEST_CASE("a borrowed context that its owner broke gives errors until it is mended") {
   Databases databases;
-  const Context context = connect();
+  const Context context = connect(shared_redis());
   RedisCache cache(context.get());
   cache.set("key", "value");
   shutdown(context->fd, SHUT_RDWR);
@@ -383,18 +379,11 @@ TEST_CASE("a server that is not there is an error of the call, not of the constr
     CHECK_NOTHROW(cache.close());
   }
   SECTION("nobody listens at that port") {
-    const int bound = socket(AF_INET, SOCK_STREAM, 0);
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    REQUIRE(bind(bound, reinterpret_cast<sockaddr*>(&address), size) == 0);
-    REQUIRE(getsockname(bound, reinterpret_cast<sockaddr*>(&address), &size) == 0);
-    const std::string where = "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+    const larder::testing::ReservedPort nobody;
+    const std::string where = "127.0.0.1:" + std::to_string(nobody.address().port);
     RedisCache cache("redis://user:s3cr3t@" + where);
     const std::string message = message_of<ConnectionError>([&] { cache.get("key"); });
     CHECK_THAT(message, ContainsSubstring(where) && ContainsSubstring("refused"));
-    close(bound);
   }
 }
 

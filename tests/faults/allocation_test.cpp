@@ -6,7 +6,7 @@
 
 #include "support/faults.hpp"
 
-using namespace faults;
+using namespace larder::testing;
 using larder::RedisCache;
 
 namespace {
@@ -46,7 +46,7 @@ bool must_fail(bool in_c) {
 
 }  // namespace
 
-#if defined(__GLIBC__) && !FAULTS_SANITIZED  // sanitizers have their own malloc()
+#if defined(__GLIBC__) && !LARDER_ASAN && !LARDER_TSAN  // sanitizers have their own malloc()
 constexpr bool has_c = true;
 
 extern "C" {
@@ -251,7 +251,7 @@ TEST_CASE("memory runs out at every point of every call over a borrowed context"
     }
   };
   for (const auto& operation : operations) {
-    fail_at_every_point(redis, operation, which, [&] { return State{connect_hiredis(redis.address())}; });
+    fail_at_every_point(redis, operation, which, [&] { return State{connect(redis.address())}; });
   }
 }
 

@@ -2,9 +2,10 @@
 
 #include <future>
 
+#include "support/child.hpp"
 #include "support/faults.hpp"
 
-using namespace faults;
+using namespace larder::testing;
 using larder::ConnectionError;
 using larder::RedisCache;
 
@@ -54,7 +55,7 @@ TEST_CASE("clear() is complete although a replica takes over half way") {
   fill_both(primary);
   const std::string port = std::to_string(primary.tcp_address().port);
   replica.ask({"REPLICAOF", "127.0.0.1", port});
-  REQUIRE(wait_until([&] {
+  REQUIRE(eventually([&] {
     return replica.ask({"INFO", "replication"}).find("master_link_status:up") != std::string::npos &&
            keys_in(replica) == ours + theirs;
   }));
@@ -62,7 +63,7 @@ TEST_CASE("clear() is complete although a replica takes over half way") {
   proxy.delay(5ms);
   RedisCache cache(make_pool(proxy.options()), "ours*:");
   auto clearing = std::async(std::launch::async, [&] { cache.clear(); });
-  CHECK(wait_until([&] { return keys_in(replica) < theirs + ours / 2; }));
+  CHECK(eventually([&] { return keys_in(replica) < theirs + ours / 2; }));
   replica.ask({"REPLICAOF", "NO", "ONE"});
   const std::size_t left = keys_in(replica);
   proxy.move_to(replica.address());
@@ -96,7 +97,7 @@ TEST_CASE("clear() that fails half way can be called again") {
     CHECK(keys_in(redis) < theirs + ours);
     proxy.be_silent(false);
   }
-  CHECK(wait_until([&] {
+  CHECK(eventually([&] {
     Tally tally;
     return tally.call(5 * budget, [&] { cache.clear(); });
   }));
@@ -109,29 +110,17 @@ TEST_CASE("clear() from two processes at once, beside a writer") {
   RedisProcess redis;
   fill_both(redis);
   RedisCache cache(make_pool(redis.options()), "ours*:");
-  const auto start_clear = [&] {
-    const pid_t process = ::fork();
-    if (process != 0) return process;
-    ::alarm(30);
-    try {
-      cache.clear();
-      ::_exit(0);
-    } catch (const std::exception& error) {
-      std::fprintf(stderr, "in a child: %s\n", error.what());
-      ::_exit(1);
-    }
+  const auto clear = [&] {
+    cache.clear();
+    return true;
   };
-  const pid_t processes[] = {start_clear(), start_clear()};
+  const Child children[] = {Child(clear), Child(clear)};
   RedisCache writer(make_pool(redis.options()), "ours:");
   Load load(2, [&](Tally& tally, std::size_t thread, std::size_t turn) {
     const std::string name = key((thread * 13 + turn) % theirs);
     tally.call(whole_budget(redis.options()), [&] { writer.set(name, value_of("ours:" + name)); });
   });
-  for (const pid_t process : processes) {
-    int status = 0;
-    REQUIRE(::waitpid(process, &status, 0) == process);
-    CHECK(status == 0);
-  }
+  for (const auto& child : children) CHECK(child.was_well());
   const Tally tally = load.finish();
   check(tally);
   CHECK(tally.errors() == 0);

@@ -7,7 +7,7 @@
 
 #include "support/faults.hpp"
 
-using namespace faults;
+using namespace larder::testing;
 using larder::ConnectionError;
 using larder::RedisCache;
 using larder::ServerError;
@@ -45,7 +45,7 @@ class DeafPort {
   DeafPort() : listener_(listen_on(address_, 0)) {
     for (auto& fd : waiting_) {
       fd = Fd(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-      faults::detail::with_sockaddr(address_, [&](auto* name, auto size) { return ::connect(fd.get(), name, size); });
+      with_sockaddr(address_, [&](auto* name, auto size) { return ::connect(fd.get(), name, size); });
     }
   }
   const Address& address() const noexcept { return address_; }
@@ -124,7 +124,7 @@ TEST_CASE("a server that takes connections and does nothing: each call ends with
   failure_within<TimeoutError>(options.connect_timeout, [&] { late.get("a"); });
   failure_within<TimeoutError>(0ms, [&] { late.get("a"); });  // it was a moment ago that this was tried
   redis.thaw();
-  CHECK(wait_until([&] {
+  CHECK(eventually([&] {
     Tally tally;
     return tally.get(late, "a", whole_budget(options));
   }));
@@ -208,7 +208,7 @@ TEST_CASE("a server that pauses its clients") {
     });
     std::this_thread::sleep_for(1s);
     resumed = true;
-    CHECK(wait_until([&] { return right > 1000; }));
+    CHECK(eventually([&] { return right > 1000; }));
     const Tally tally = load.finish();
     check(tally);
     CHECK(tally.timeouts >= 8);

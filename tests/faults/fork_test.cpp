@@ -1,37 +1,13 @@
 // A forked child opens connections of its own, and its parent's go on unharmed.
 
+#include "support/child.hpp"
 #include "support/faults.hpp"
 
-using namespace faults;
+using namespace larder::testing;
 using larder::ConnectionError;
 using larder::RedisCache;
 
 namespace {
-
-/// A child process that does `body`, which tells whether all was well. It is killed if it takes longer than 10 s.
-class Child {
- public:
-  template <class Body>
-  explicit Child(Body body) : process_(::fork()) {
-    if (process_ < 0) throw_errno("fork");
-    if (process_ > 0) return;
-    ::alarm(10);
-    bool well = false;
-    try {
-      well = body();
-    } catch (const std::exception& error) {
-      std::fprintf(stderr, "in a child: %s\n", error.what());
-    }
-    ::_exit(well ? 0 : 1);
-  }
-  bool was_well() const {
-    int status = 0;
-    return ::waitpid(process_, &status, 0) == process_ && WIFEXITED(status) && WEXITSTATUS(status) == 0;
-  }
-
- private:
-  pid_t process_;
-};
 
 bool gets_are_right(larder::BaseCache& cache, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) {
@@ -64,7 +40,7 @@ TEST_CASE("fork with live connections: both sides go on") {
   CHECK(gets_are_right(*cache, 2000));
   for (const auto& child : children) CHECK(child.was_well());
   CHECK(gets_are_right(*cache, 100));
-  CHECK(wait_until([&] { return redis.clients_with("name=larder-test").size() == 1; }));
+  CHECK(eventually([&] { return redis.clients_with("name=larder-test").size() == 1; }));
   CHECK(redis.clients_with("name=larder-test") == connections);
   figures().calls += 2200 + 8 * 500;
   figures().faults += 8;
@@ -129,7 +105,7 @@ TEST_CASE("a child's child") {
 TEST_CASE("a borrowed context stays its process' own") {
   RedisProcess redis;
   fill(redis, 100);
-  const Context context = connect_hiredis(redis.address());
+  const Context context = connect(redis.address());
   RedisCache cache(context.get());
   REQUIRE(gets_are_right(cache, 100));
   const Child child([&] {

@@ -4,7 +4,7 @@
 
 #include "support/faults.hpp"
 
-using namespace faults;
+using namespace larder::testing;
 
 namespace {
 
@@ -31,7 +31,7 @@ TEST_CASE("a careless client returns another key's value after a timeout") {
   RedisProcess redis;
   for (const auto* key : {"a", "b"}) redis.ask({"SET", key, value_of(key)});
   Proxy proxy(redis.address(), listen);
-  const Context context = connect_hiredis(proxy.address());
+  const Context context = connect(proxy.address());
   REQUIRE(careless_get(context.get(), "a") == value_of("a"));
   set_timeout(context.get(), 50ms);
   proxy.be_silent();
@@ -45,7 +45,7 @@ TEST_CASE("a careless client returns another key's value when a reply comes twic
   RedisProcess redis;
   for (const auto* key : {"a", "b"}) redis.ask({"SET", key, value_of(key)});
   Proxy proxy(redis.address());
-  const Context context = connect_hiredis(proxy.address());
+  const Context context = connect(proxy.address());
   SECTION("twice") {
     proxy.duplicate();
     CHECK(careless_get(context.get(), "a") == value_of("a"));
@@ -62,7 +62,7 @@ TEST_CASE("the proxy sees to it that a reply trickles, and hiredis has no deadli
   RedisProcess redis;
   redis.ask({"SET", "a", value_of("a", 20)});
   Proxy proxy(redis.address());
-  const Context context = connect_hiredis(proxy.address());
+  const Context context = connect(proxy.address());
   set_timeout(context.get(), 200ms);
   proxy.trickle(Proxy::down, 20ms);
   const auto begin = Clock::now();
@@ -79,11 +79,11 @@ TEST_CASE("the proxy cuts after so many bytes") {
   redis.ask({"SET", "a", value});
   Proxy proxy(redis.address(), listen);
   proxy.cut_after(direction, 10, end);
-  const Context context = connect_hiredis(proxy.address());
+  const Context context = connect(proxy.address());
   CHECK(!careless_get(context.get(), "a"));
   CHECK(context->err == (end == Proxy::End::reset && listen == Proxy::on_tcp ? REDIS_ERR_IO : REDIS_ERR_EOF));
   CHECK(redis.calls_of("get") == (direction == Proxy::up ? 0 : 1));
-  const Context after = connect_hiredis(proxy.address());
+  const Context after = connect(proxy.address());
   CHECK(careless_get(after.get(), "a") == value);
 }
 
@@ -91,7 +91,7 @@ TEST_CASE("the proxy delays") {
   RedisProcess redis;
   redis.ask({"SET", "a", value_of("a")});
   Proxy proxy(redis.address());
-  const Context context = connect_hiredis(proxy.address());
+  const Context context = connect(proxy.address());
   proxy.delay(50ms);
   auto begin = Clock::now();
   CHECK(careless_get(context.get(), "a") == value_of("a"));
@@ -105,14 +105,14 @@ TEST_CASE("the proxy delays") {
 TEST_CASE("the proxy resets, and refuses") {
   RedisProcess redis;
   Proxy proxy(redis.address(), Proxy::on_tcp);
-  const Context context = connect_hiredis(proxy.address());
+  const Context context = connect(proxy.address());
   careless_get(context.get(), "a");
   REQUIRE(context->err == 0);
   proxy.reset_all();
   careless_get(context.get(), "a");
   CHECK(context->err == REDIS_ERR_IO);
   proxy.refuse();
-  const Context refused = connect_hiredis(proxy.address());
+  const Context refused = connect(proxy.address());
   careless_get(refused.get(), "a");
   CHECK(refused->err != 0);
 }
@@ -121,19 +121,19 @@ TEST_CASE("the scripted server tells what was not as its script has it") {
   const auto listen = GENERATE(ScriptedServer::on_unix_socket, ScriptedServer::on_tcp);
   ScriptedServer server({Script().expect({"GET", "a"}).send("$1\r").delay(10ms).send("\na\r\n").close()}, listen);
   SECTION("nothing") {
-    const Context context = connect_hiredis(server.address());
+    const Context context = connect(server.address());
     CHECK(careless_get(context.get(), "a") == "a");
     CHECK(server.problem() == "");
   }
   SECTION("another command") {
-    const Context context = connect_hiredis(server.address());
+    const Context context = connect(server.address());
     CHECK(!careless_get(context.get(), "b"));
     CHECK_THAT(server.problem(), Catch::Matchers::ContainsSubstring("connection 1, step 1: expected"));
   }
   SECTION("one connection too many") {
-    const Context context = connect_hiredis(server.address());
+    const Context context = connect(server.address());
     CHECK(careless_get(context.get(), "a") == "a");
-    const Context another = connect_hiredis(server.address());
+    const Context another = connect(server.address());
     CHECK(!careless_get(another.get(), "a"));
     CHECK_THAT(server.problem(), Catch::Matchers::ContainsSubstring("no script"));
   }
@@ -142,7 +142,7 @@ TEST_CASE("the scripted server tells what was not as its script has it") {
 TEST_CASE("the private Redis can be killed, started again and frozen") {
   RedisProcess redis({}, RedisProcess::on_both);
   for (const auto& address : {redis.address(), redis.tcp_address()}) {
-    const Context context = connect_hiredis(address);
+    const Context context = connect(address);
     CHECK(!careless_get(context.get(), "a"));
     CHECK(context->err == 0);
   }
@@ -152,7 +152,7 @@ TEST_CASE("the private Redis can be killed, started again and frozen") {
   CHECK_THROWS(redis.ask({"PING"}));
   redis.start();
   CHECK(redis.ask({"GET", "a"}) == value_of("a"));
-  const Context context = connect_hiredis(redis.address());
+  const Context context = connect(redis.address());
   set_timeout(context.get(), 50ms);
   redis.freeze();
   CHECK(!careless_get(context.get(), "a"));

@@ -7,7 +7,7 @@
 
 #include "support/faults.hpp"
 
-using namespace faults;
+using namespace larder::testing;
 using Catch::Matchers::ContainsSubstring;
 using larder::ConnectionError;
 using larder::InvalidArgument;
@@ -282,7 +282,7 @@ TEST_CASE("garbage in place of the answer to a new connection") {
   const auto options = limited(server);
   RedisCache cache(make_pool(options));
   std::optional<std::string> value;
-  CHECK(wait_until([&] {
+  CHECK(eventually([&] {
     try {
       value = within(whole_budget(options), [&] { return cache.get("b"); });
     } catch (const ConnectionError&) {

@@ -5,7 +5,7 @@
 
 #include "support/faults.hpp"
 
-using namespace faults;
+using namespace larder::testing;
 using Catch::Matchers::ContainsSubstring;
 using larder::ConnectionError;
 using larder::RedisCache;
@@ -18,7 +18,7 @@ constexpr const char* unknown = "outcome is unknown";
 /// Has all of a pool's connections opened.
 void warm_up(RedisCache& cache, const RedisProcess& redis, const larder::redis::Options& options) {
   Load load(16, [&](Tally& tally, std::size_t, std::size_t) { tally.get(cache, key(0), whole_budget(options)); });
-  REQUIRE(wait_until([&] { return redis.clients_with("name=" + options.client_name).size() == options.connections; }));
+  REQUIRE(eventually([&] { return redis.clients_with("name=" + options.client_name).size() == options.connections; }));
   check(load.finish());
 }
 
@@ -107,7 +107,7 @@ TEST_CASE("CLIENT KILL under load") {
   for (int i = 0; i < kills; ++i) {
     const std::size_t before = done;
     redis.kill_clients();
-    CHECK(wait_until([&] { return done >= before + 1000; }));
+    CHECK(eventually([&] { return done >= before + 1000; }));
   }
   const Tally tally = load.finish();
   check(tally);
@@ -140,7 +140,7 @@ TEST_CASE("add under CLIENT KILL: nobody is told twice that a value was stored")
     redis.kill_clients();
     ++figures().faults;
     const std::size_t before = done;
-    wait_until([&] { return done >= std::min(before + 500, threads * keys); });
+    eventually([&] { return done >= std::min(before + 500, threads * keys); });
   }
   const Tally tally = load.join();
   check(tally);
@@ -253,7 +253,7 @@ TEST_CASE("writing to a peer that has gone raises no SIGPIPE") {
   Proxy proxy(redis.address(), listen);
   const std::string value = value_of("a", 8 << 20);
   RedisCache cache(make_pool(proxy.options()));
-  const Context context = connect_hiredis(proxy.address());
+  const Context context = connect(proxy.address());
   RedisCache borrower(context.get());
   for (auto* each : {&cache, &borrower}) {
     REQUIRE_FALSE(each->get("a"));
@@ -345,19 +345,19 @@ void kill_under_load(RedisProcess& redis, const larder::redis::Options& options,
       std::this_thread::yield();
     }
   });
-  REQUIRE(wait_until([&] { return served > 5000; }));
+  REQUIRE(eventually([&] { return served > 5000; }));
   redis.kill();
   phase = down;
   std::this_thread::sleep_for(2s);
   phase = maybe;
   start();
-  REQUIRE(wait_until(recovered));
+  REQUIRE(eventually(recovered));
   phase = back;
   const auto since = Clock::now();
   const auto all_are_back = [&] {
     return std::all_of(is_back.begin(), is_back.end(), [](auto& one) { return one.load(); });
   };
-  CHECK(wait_until(all_are_back));
+  CHECK(eventually(all_are_back));
   CHECK(Clock::now() - since <= 1s + slack);
   const Tally tally = load.finish();
   check(tally);
@@ -446,7 +446,7 @@ TEST_CASE("every connection of a pool can be used again after the server froze")
       }
     });
   }
-  CHECK(wait_until([&] { return redis.clients_with(" flags=b").size() == options.connections; }));
+  CHECK(eventually([&] { return redis.clients_with(" flags=b").size() == options.connections; }));
   all_wait = true;
   redis.ask({"CLIENT", "UNPAUSE"});
   for (auto& thread : threads) thread.join();

@@ -9,7 +9,7 @@
 
 #include "support/faults.hpp"
 
-using namespace faults;
+using namespace larder::testing;
 using Catch::Matchers::ContainsSubstring;
 using larder::ConnectionError;
 using larder::ProtocolError;
@@ -43,7 +43,7 @@ Tally beside(RedisCache& cache, const larder::redis::Options& options, Trouble t
     tally.get(cache, name, whole_budget(options));
     tally.call(whole_budget(options), [&] { cache.set(name, value_of(name)); });
   });
-  CHECK(wait_until([&] { return troubles >= scaled(500); }));
+  CHECK(eventually([&] { return troubles >= scaled(500); }));
   Tally tally = load.finish();
   over = true;
   culprit.join();
@@ -152,7 +152,7 @@ TEST_CASE("who only waited in the queue does not fail with those who found out t
     tally.get(cache, key(0), whole_budget(options));
     CHECK(tally.timeouts == 1);
   });
-  CHECK(wait_until([&] { return has_begun && proxy.bytes_up() > 0; }));
+  CHECK(eventually([&] { return has_begun && proxy.bytes_up() > 0; }));
   std::this_thread::sleep_for(50ms);
   Load others(
       8, [&](Tally& tally, std::size_t thread, std::size_t) { tally.get(cache, key(thread), whole_budget(options)); },
@@ -190,7 +190,7 @@ TEST_CASE("a thread that is cancelled in a call does not end the process, and en
                 return nullptr;
               },
               &state) == 0);
-  CHECK(wait_until([&] { return state.has_begun.load(); }));
+  CHECK(eventually([&] { return state.has_begun.load(); }));
   std::this_thread::sleep_for(20ms);
   CHECK(pthread_cancel(thread) == 0);
   void* result = nullptr;

@@ -2,7 +2,7 @@
 
 #include "support/faults.hpp"
 
-using namespace faults;
+using namespace larder::testing;
 using larder::ConnectionError;
 using larder::InvalidArgument;
 using larder::RedisCache;
@@ -170,7 +170,7 @@ TEST_CASE("replies that come twice are nobody's reply") {
   CHECK(tally.misses == 0);
   CHECK(proxy.faults() > 8);
   proxy.duplicate(false);
-  CHECK(wait_until([&] {
+  CHECK(eventually([&] {
     Tally one;
     return one.get(cache, key(5), whole_budget(options));
   }));
@@ -192,7 +192,7 @@ TEST_CASE("a borrowed context is marked after a failure, so that nobody reads an
   RedisProcess redis;
   fill(redis, 2);
   Proxy proxy(redis.address(), listen);
-  const Context context = connect_hiredis(proxy.address());
+  const Context context = connect(proxy.address());
   redisSetTimeout(context.get(), {0, 100'000});
   RedisCache cache(context.get());
   REQUIRE(cache.get(key(0)) == value_of(key(0)));
@@ -237,7 +237,7 @@ TEST_CASE("a borrowed context is marked after a failure, so that nobody reads an
 
 TEST_CASE("a context with replies owed cannot be borrowed") {
   RedisProcess redis;
-  const Context context = connect_hiredis(redis.address());
+  const Context context = connect(redis.address());
   redisAppendCommand(context.get(), "PING");
   CHECK_THROWS_AS(RedisCache(context.get()), InvalidArgument);
 }

@@ -11,12 +11,14 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/wire.hpp"
 
 using larder::InvalidArgument;
 using larder::redis::Command;
 using larder::redis::Key;
 using larder::redis::Reply;
 using larder::redis::Value;
+using larder::testing::request;
 using Kind = Reply::Kind;
 
 static_assert(std::is_copy_constructible_v<Command> && std::is_nothrow_move_constructible_v<Command>);
@@ -29,13 +31,6 @@ std::string encoded(const Command& command) {
   std::string bytes;
   bytes.append(command.head()).append(command.value()).append(command.tail());
   CHECK(bytes.size() == command.size());
-  return bytes;
-}
-
-/// What a request must be, written plainly.
-std::string request(const std::vector<std::string>& words) {
-  std::string bytes = "*" + std::to_string(words.size()) + "\r\n";
-  for (const auto& word : words) bytes += "$" + std::to_string(word.size()) + "\r\n" + word + "\r\n";
   return bytes;
 }
 

@@ -25,11 +25,15 @@ using larder::redis::Options;
 using larder::redis::Pool;
 using larder::redis::Reply;
 using larder::redis::Value;
+using larder::testing::ask;
+using larder::testing::connect;
 using larder::testing::eventually;
 using larder::testing::in_threads;
 using larder::testing::message_of;
 using larder::testing::PrivateDatabase;
 using larder::testing::redis_socket;
+using larder::testing::shared_redis;
+using larder::testing::text_of;
 using larder::testing::value_of;
 using namespace std::chrono_literals;
 using Kind = Reply::Kind;
@@ -276,8 +280,8 @@ TEST_CASE("nil answers any command, and the connection is kept") {
 
 TEST_CASE("commands that would change a connection for others are refused, and nothing is sent") {
   Server server;
-  const auto context = larder::testing::connect();
-  freeReplyObject(redisCommand(context.get(), "SELECT 4"));
+  const auto context = connect(shared_redis());
+  ask(*context, {"SELECT", "4"});
   Pool own(options()), borrowing(context.get());
   for (Pool* pool : {&own, &borrowing}) {
     pool->run(set("key", "value"));
@@ -293,8 +297,8 @@ TEST_CASE("commands that would change a connection for others are refused, and n
 
 TEST_CASE("a borrowed context carries the calls of many threads, and is handed back") {
   Server server;
-  const auto context = larder::testing::connect();
-  freeReplyObject(redisCommand(context.get(), "SELECT 4"));
+  const auto context = connect(shared_redis());
+  ask(*context, {"SELECT", "4"});
   redisSetTimeout(context.get(), {20, 0});
   std::atomic<std::size_t> right{0};
   {
@@ -310,8 +314,5 @@ TEST_CASE("a borrowed context carries the calls of many threads, and is handed b
   }
   CHECK(right == 16 * 50);
   CHECK(context->err == 0);
-  auto* const reply = static_cast<redisReply*>(redisCommand(context.get(), "DBSIZE"));
-  REQUIRE(reply);
-  CHECK(reply->integer == 16 * 50);
-  freeReplyObject(reply);
+  CHECK(text_of(*ask(*context, {"DBSIZE"})) == "800");
 }

@@ -18,7 +18,7 @@
 #include "scripted_server.hpp"
 #include "sockets.hpp"
 
-namespace faults {
+namespace larder::testing {
 
 using Words = std::vector<std::string>;
 
@@ -142,4 +142,4 @@ class AnsweringServer {
   std::thread thread_;
 };
 
-}  // namespace faults
+}  // namespace larder::testing

@@ -5,6 +5,9 @@
 #include <cstddef>
 #include <cstdio>
 #include <exception>
+#include <larder/error.hpp>
+#include <larder/redis/pool.hpp>
+#include <larder/redis_cache.hpp>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -17,45 +20,23 @@
 #include <vector>
 
 #include "catch.hpp"
-#include "larder/error.hpp"
-#include "larder/redis/pool.hpp"
-#include "larder/redis_cache.hpp"
+#include "probe.hpp"
 #include "proxy.hpp"
 #include "redis_process.hpp"
+#include "sanitizers.hpp"
 #include "scripted_server.hpp"
+#include "testing.hpp"
 
-namespace faults {
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define FAULTS_SANITIZED 1
-#elif defined(__has_feature)
-#define FAULTS_SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
-#else
-#define FAULTS_SANITIZED 0
-#endif
-constexpr bool sanitized = FAULTS_SANITIZED;
+namespace larder::testing {
 
 /// How much later than its budget a call may end for want of a processor.
 constexpr milliseconds slack = sanitized ? 3000ms : 1000ms;
 
-/// How often to do what shows more the more often it is done.
-constexpr std::size_t scaled(std::size_t count) { return sanitized ? count / 10 : count; }
-
-/// The value of a key, which tells whose it is.
-inline std::string value_of(std::string_view key, std::size_t size = 100) {
-  std::string value = "the value of ";
-  value.append(key).append(1, ';');
-  const std::string unit = value;
-  while (value.size() < size) value += unit;
-  value.resize(std::max(size, unit.size()));
-  return value;
-}
-
 inline std::string key(std::size_t number) { return "key:" + std::to_string(number); }
 
 /// Stores key(0), key(1) and so on, each with its value.
-inline void fill(const RedisProcess& redis, std::size_t count, const std::string& prefix = {}) {
-  const Context context = connect_hiredis(redis.address());
+inline void fill(const RedisProcess& server, std::size_t count, const std::string& prefix = {}) {
+  const Context context = connect(server.address());
   for (std::size_t i = 0; i < count; ++i) {
     const std::string name = prefix + key(i), value = value_of(name);
     redisAppendCommand(context.get(), "SET %b %b", name.data(), name.size(), value.data(), value.size());
@@ -67,12 +48,12 @@ inline void fill(const RedisProcess& redis, std::size_t count, const std::string
   }
 }
 
-inline std::shared_ptr<larder::redis::Pool> make_pool(const larder::redis::Options& options) {
-  return std::make_shared<larder::redis::Pool>(options);
+inline std::shared_ptr<redis::Pool> make_pool(const redis::Options& options) {
+  return std::make_shared<redis::Pool>(options);
 }
 
 /// The longest that a call may take that has to connect.
-inline milliseconds whole_budget(const larder::redis::Options& options) {
+inline milliseconds whole_budget(const redis::Options& options) {
   return options.connect_timeout + options.command_timeout;
 }
 
@@ -124,7 +105,7 @@ template <class Error, class Call>
 std::string failure_within(milliseconds budget, Call call) {
   try {
     within(budget, call);
-  } catch (const larder::Error& error) {
+  } catch (const Error& error) {
     ++figures().errors;
     INFO(error.what());
     CHECK(typeid(error) == typeid(Error));
@@ -152,13 +133,13 @@ struct Tally {
     try {
       body();
       good = true;
-    } catch (const larder::TimeoutError& error) {
+    } catch (const TimeoutError& error) {
       count(timeouts, error);
-    } catch (const larder::ProtocolError& error) {
+    } catch (const ProtocolError& error) {
       count(garbled, error);
-    } catch (const larder::ConnectionError& error) {
+    } catch (const ConnectionError& error) {
       count(lost, error);
-    } catch (const larder::ServerError& error) {
+    } catch (const ServerError& error) {
       count(refused, error);
     } catch (const std::bad_alloc& error) {
       count(no_memory, error);
@@ -178,7 +159,7 @@ struct Tally {
   }
 
   /// Gets a key and looks at the value; true if it was a hit.
-  bool get(larder::BaseCache& cache, const std::string& key, milliseconds budget, std::size_t size = 100) {
+  bool get(BaseCache& cache, const std::string& key, milliseconds budget, std::size_t size = 100) {
     std::optional<std::string> value;
     if (!call(budget, [&] { value = cache.get(key); })) return false;
     look_at(key, value, size);
@@ -282,4 +263,4 @@ class Load {
   std::vector<std::thread> threads_;
 };
 
-}  // namespace faults
+}  // namespace larder::testing

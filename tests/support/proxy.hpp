@@ -19,7 +19,7 @@
 
 #include "sockets.hpp"
 
-namespace faults {
+namespace larder::testing {
 
 /// Stands between a client and a server, on a unix socket or on TCP, and does to their bytes what it is told. Each
 /// command has taken effect when it returns. One thread moves everything.
@@ -47,7 +47,7 @@ class Proxy {
   }
 
   const Address& address() const noexcept { return address_; }
-  larder::redis::Options options() const { return address_.options(); }
+  redis::Options options() const { return address_.options(); }
 
   /// Holds back each piece for so long, or for a random time between two; of a random choice only: `chance` is from 0
   /// to
@@ -333,4 +333,4 @@ class Proxy {
   std::thread thread_;
 };
 
-}  // namespace faults
+}  // namespace larder::testing

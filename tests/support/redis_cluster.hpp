@@ -1,7 +1,8 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
+#include <deque>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -11,7 +12,7 @@
 #include "redis_process.hpp"
 #include "sockets.hpp"
 
-namespace faults {
+namespace larder::testing {
 
 /// A cluster of redis-servers on loopback ports, killed with the test. The primaries come first, in the order of their
 /// slots; replica i + n * primaries() follows primary i. It serves once the constructor has returned.
@@ -39,7 +40,7 @@ class RedisCluster {
   std::size_t primaries() const noexcept { return primaries_; }
   std::size_t size() const noexcept { return nodes_.size(); }
   RedisProcess& node(std::size_t index) { return *nodes_.at(index).process; }
-  int port(std::size_t index) const { return nodes_.at(index).port; }
+  int port(std::size_t index) const { return nodes_.at(index).process->tcp_address().port; }
   const std::string& id(std::size_t index) const { return nodes_.at(index).id; }
   std::string address(std::size_t index) const { return "127.0.0.1:" + std::to_string(port(index)); }
 
@@ -63,38 +64,29 @@ class RedisCluster {
 
   /// Starts a node that has no slots, and lets all know it if meet() follows.
   std::size_t add_node() {
-    for (int attempt = 0;; ++attempt) {
-      Address client, bus;  // both are free until the server has them, unless somebody else is faster
-      listen_on(client).close();
-      listen_on(bus).close();
-      std::vector<std::string> options = {"--port",
-                                          std::to_string(client.port),
-                                          "--cluster-port",
-                                          std::to_string(bus.port),
-                                          "--cluster-enabled",
-                                          "yes",
-                                          "--cluster-node-timeout",
-                                          "1000",
-                                          "--repl-diskless-sync-delay",
-                                          "0",
-                                          "--repl-ping-replica-period",
-                                          "1"};
-      options.insert(options.end(), options_.begin(), options_.end());
-      try {
-        auto process = std::make_unique<RedisProcess>(std::move(options));
-        std::string id = process->ask({"CLUSTER", "MYID"});
-        nodes_.push_back({std::move(process), client.port, bus.port, std::move(id)});
-        return size() - 1;
-      } catch (const std::runtime_error&) {
-        if (attempt == 4) throw;
-      }
-    }
+    const std::size_t index = nodes_.size();
+    Node& added = nodes_.emplace_back();
+    std::vector<std::string> options = {"--cluster-port",
+                                        std::to_string(added.bus.address().port),
+                                        "--cluster-enabled",
+                                        "yes",
+                                        "--cluster-node-timeout",
+                                        "1000",
+                                        "--repl-diskless-sync-delay",
+                                        "0",
+                                        "--repl-ping-replica-period",
+                                        "1"};
+    options.insert(options.end(), options_.begin(), options_.end());
+    added.process.emplace(std::move(options), RedisProcess::on_both);
+    added.id = added.process->ask({"CLUSTER", "MYID"});
+    return index;
   }
 
   /// Introduces all nodes to each other; returns when the cluster serves.
   void meet() {
     for (std::size_t i = 1; i < size(); ++i) {
-      node(i).ask({"CLUSTER", "MEET", "127.0.0.1", std::to_string(port(0)), std::to_string(nodes_[0].bus)});
+      node(i).ask(
+          {"CLUSTER", "MEET", "127.0.0.1", std::to_string(port(0)), std::to_string(nodes_[0].bus.address().port)});
     }
     for (std::size_t i = 0; i < size(); ++i) {
       demand([&] {
@@ -113,7 +105,7 @@ class RedisCluster {
   void fail_over_to(std::size_t replica) {
     for (int attempt = 0; attempt < 10; ++attempt) {
       node(replica).ask({"CLUSTER", "FAILOVER"});
-      if (wait_until([&] { return is_primary(replica); }, 6s)) return;
+      if (eventually([&] { return is_primary(replica); }, 6s)) return;
     }
     throw std::runtime_error("there is no failover");
   }
@@ -125,7 +117,7 @@ class RedisCluster {
 
   /// Until a replica has the slots of a dead primary, and all other nodes know it.
   bool await_takeover(std::size_t dead, std::size_t replica) {
-    return wait_until(
+    return eventually(
         [&] {
           if (!is_primary(replica)) return false;
           for (std::size_t i = 0; i < size(); ++i) {
@@ -187,8 +179,8 @@ class RedisCluster {
 
  private:
   struct Node {
-    std::unique_ptr<RedisProcess> process;
-    int port, bus;
+    ReservedPort bus;
+    std::optional<RedisProcess> process;
     std::string id;
   };
 
@@ -202,13 +194,13 @@ class RedisCluster {
 
   template <class Condition>
   static void demand(Condition condition) {
-    if (!wait_until(condition, 30s)) throw std::runtime_error("the cluster does not become what it should");
+    if (!eventually(condition, 30s)) throw std::runtime_error("the cluster does not become what it should");
   }
 
   const std::size_t primaries_;
   const std::vector<std::string> options_;
   std::string password_;
-  std::vector<Node> nodes_;
+  std::deque<Node> nodes_;
 };
 
-}  // namespace faults
+}  // namespace larder::testing

@@ -1,12 +1,11 @@
 #pragma once
 
 #include <fcntl.h>
-#include <hiredis/hiredis.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include <cstdlib>
-#include <memory>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <stdexcept>
@@ -15,23 +14,11 @@
 #include <utility>
 #include <vector>
 
+#include "probe.hpp"
 #include "sockets.hpp"
+#include "testing.hpp"
 
-namespace faults {
-
-struct FreeContext {
-  void operator()(redisContext* context) const noexcept { redisFree(context); }
-};
-using Context = std::unique_ptr<redisContext, FreeContext>;
-
-/// A connection by hiredis alone.
-inline Context connect_hiredis(const Address& address) {
-  const timeval timeout{5, 0};
-  Context context(address.path.empty() ? redisConnectWithTimeout("127.0.0.1", address.port, timeout)
-                                       : redisConnectUnixWithTimeout(address.path.c_str(), timeout));
-  if (context && !context->err) redisSetTimeout(context.get(), timeout);
-  return context;
-}
+namespace larder::testing {
 
 /// A redis-server of its own, killed with the test. It answers once the constructor and start() have returned.
 /// Everything is called from one thread.
@@ -44,7 +31,7 @@ class RedisProcess {
   explicit RedisProcess(std::vector<std::string> options = {}, Listen listen = on_unix_socket)
       : options_(std::move(options)) {
     unix_.path = dir_.path() + "/redis.sock";
-    if (listen == on_both) listen_on(tcp_).close();  // finds a free port
+    if (listen == on_both) port_.emplace();
     start();
   }
   RedisProcess(const RedisProcess&) = delete;
@@ -52,8 +39,8 @@ class RedisProcess {
   ~RedisProcess() { kill(); }
 
   const Address& address() const noexcept { return unix_; }
-  const Address& tcp_address() const noexcept { return tcp_; }
-  larder::redis::Options options() const { return unix_.options(); }
+  const Address& tcp_address() const { return port_.value().address(); }
+  redis::Options options() const { return unix_.options(); }
   const std::string& dir() const noexcept { return dir_.path(); }
 
   /// Starts it again, with what it had saved.
@@ -61,7 +48,7 @@ class RedisProcess {
     ::unlink(unix_.path.c_str());
     std::vector<std::string> words = {executable(),
                                       "--port",
-                                      std::to_string(tcp_.port),
+                                      std::to_string(port_ ? port_->address().port : 0),
                                       "--bind",
                                       "127.0.0.1",
                                       "--dir",
@@ -93,7 +80,7 @@ class RedisProcess {
       if (::getppid() == parent) ::execvp(arguments[0], arguments.data());
       ::_exit(127);
     }
-    const bool ready = wait_until([&] {
+    const bool ready = eventually([&] {
       if (::waitpid(process_, nullptr, WNOHANG) == process_) process_ = -1;
       return process_ < 0 || answers();
     });
@@ -122,29 +109,14 @@ class RedisProcess {
   /// The password that ask() has to give from now on.
   void use_password(std::string password) { password_ = std::move(password); }
 
-  /// What the server answers, the elements of arrays a line each, on a connection apart from those under test.
+  /// What the server answers, an error too, the elements of arrays a line each, on a connection of its own.
   std::string ask(const Words& words) const {
-    const Context context = connect_hiredis(unix_);
-    if (!context || context->err) throw std::runtime_error("the server cannot be asked");
-    if (!password_.empty()) ask(*context, {"AUTH", password_});
-    return ask(*context, words);
-  }
-
-  /// The same on this connection.
-  static std::string ask(redisContext& context, const Words& words) {
-    std::vector<const char*> arguments;
-    std::vector<std::size_t> sizes;
-    for (const auto word : words) {
-      arguments.push_back(word.data());
-      sizes.push_back(word.size());
-    }
-    auto* reply = static_cast<redisReply*>(
-        redisCommandArgv(&context, static_cast<int>(words.size()), arguments.data(), sizes.data()));
+    const Context context = connect(unix_);
+    if (context->err) throw std::runtime_error(std::string("the server cannot be asked: ") + context->errstr);
+    if (!password_.empty()) testing::ask(*context, {"AUTH", password_});
+    const RawReply reply = testing::ask(*context, words);
     if (!reply) throw std::runtime_error("the server did not answer");
-    std::string text;
-    print(*reply, text);
-    freeReplyObject(reply);
-    return text;
+    return text_of(*reply);
   }
 
   /// How often a command was carried out.
@@ -175,31 +147,16 @@ class RedisProcess {
   }
 
   bool answers() const {
-    const Context context = connect_hiredis(unix_);
-    if (!context || context->err) return false;
-    auto* reply = static_cast<redisReply*>(redisCommand(context.get(), "PING"));
-    if (reply) freeReplyObject(reply);
-    return reply;
-  }
-
-  static void print(const redisReply& reply, std::string& text) {
-    if (reply.type == REDIS_REPLY_ARRAY) {
-      for (std::size_t i = 0; i < reply.elements; ++i) {
-        print(*reply.element[i], text);
-        text += '\n';
-      }
-    } else if (reply.type == REDIS_REPLY_INTEGER) {
-      text += std::to_string(reply.integer);
-    } else if (reply.type != REDIS_REPLY_NIL) {
-      text.append(reply.str, static_cast<std::size_t>(reply.len));
-    }
+    const Context context = connect(unix_);
+    return !context->err && testing::ask(*context, {"PING"});
   }
 
   const TempDir dir_;
   std::vector<std::string> options_;
   std::string password_;
-  Address unix_, tcp_;
+  Address unix_;
+  std::optional<ReservedPort> port_;
   pid_t process_ = -1;
 };
 
-}  // namespace faults
+}  // namespace larder::testing

@@ -12,7 +12,7 @@
 #include "redis_process.hpp"
 #include "sockets.hpp"
 
-namespace faults {
+namespace larder::testing {
 
 /// A primary, its replicas and the sentinels that watch them, all on loopback ports, and killed with the test. The
 /// sentinels call a node dead after a second. All are at work once the constructor has returned.
@@ -107,7 +107,7 @@ class RedisSentinels {
 
   template <class Condition>
   static void demand(Condition condition) {
-    if (!wait_until(condition, 30s)) throw std::runtime_error("the sentinels do not do what they should");
+    if (!eventually(condition, 30s)) throw std::runtime_error("the sentinels do not do what they should");
   }
 
   const std::string password_, sentinel_password_;
@@ -115,4 +115,4 @@ class RedisSentinels {
   std::vector<std::unique_ptr<RedisProcess>> nodes_, sentinels_;
 };
 
-}  // namespace faults
+}  // namespace larder::testing

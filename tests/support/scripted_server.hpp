@@ -15,20 +15,10 @@
 #include <vector>
 
 #include "sockets.hpp"
+#include "testing.hpp"
+#include "wire.hpp"
 
-namespace faults {
-
-/// A request as it goes over the wire.
-inline std::string request(std::initializer_list<std::string_view> words) {
-  std::string bytes = "*" + std::to_string(words.size()) + "\r\n";
-  for (const auto word : words) bytes.append("$" + std::to_string(word.size()) + "\r\n").append(word).append("\r\n");
-  return bytes;
-}
-
-/// A string as a server answers with it.
-inline std::string bulk(std::string_view text) {
-  return ("$" + std::to_string(text.size()) + "\r\n").append(text).append("\r\n");
-}
+namespace larder::testing {
 
 /// What a server does on one connection. After the last step it waits for the client to close, and minds further bytes.
 class Script {
@@ -83,12 +73,12 @@ class ScriptedServer {
   }
 
   const Address& address() const noexcept { return address_; }
-  larder::redis::Options options() const { return address_.options(); }
+  redis::Options options() const { return address_.options(); }
   std::size_t accepted() const noexcept { return accepted_; }
 
   /// What was not as the scripts have it; empty if all of them have been played to their last step.
   std::string problem() {
-    wait_until([&] { return played_ == scripts_.size() || has_problem(); });
+    eventually([&] { return played_ == scripts_.size() || has_problem(); });
     const std::lock_guard lock(mutex_);
     if (!problem_.empty()) return problem_;
     return played_ == scripts_.size()
@@ -223,4 +213,4 @@ class ScriptedServer {
   std::thread thread_;
 };
 
-}  // namespace faults
+}  // namespace larder::testing

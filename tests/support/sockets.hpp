@@ -13,14 +13,15 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <thread>
 #include <utility>
 
-#include "larder/redis/options.hpp"
+#include "address.hpp"
 
-namespace faults {
+namespace larder::testing {
 
 using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
@@ -61,7 +62,7 @@ class Fd {
 class TempDir {
  public:
   TempDir() {
-    char name[] = "/tmp/larder-faults-XXXXXX";
+    char name[] = "/tmp/larder-test-XXXXXX";
     if (!::mkdtemp(name)) throw_errno("mkdtemp");
     path_ = name;
   }
@@ -77,22 +78,7 @@ class TempDir {
   std::string path_;
 };
 
-/// Where a server listens: the path of a unix socket, or a port of 127.0.0.1.
-struct Address {
-  std::string path;
-  int port = 0;
-
-  larder::redis::Options options() const {
-    larder::redis::Options options;
-    options.unix_socket = path;
-    if (path.empty()) options.port = port;
-    return options;
-  }
-  std::string url() const { return path.empty() ? "redis://127.0.0.1:" + std::to_string(port) : "unix://" + path; }
-};
-
-namespace detail {
-
+/// Calls use(name, size) with the address as the socket functions take it.
 template <class Use>
 int with_sockaddr(const Address& address, Use use) {
   if (!address.path.empty()) {
@@ -110,21 +96,23 @@ int with_sockaddr(const Address& address, Use use) {
 }
 
 inline Fd make_socket(const Address& address) {
-  Fd fd(::socket(address.path.empty() ? AF_INET : AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+#ifdef SOCK_CLOEXEC
+  constexpr int type = SOCK_STREAM | SOCK_CLOEXEC;
+#else
+  constexpr int type = SOCK_STREAM;
+#endif
+  Fd fd(::socket(address.path.empty() ? AF_INET : AF_UNIX, type, 0));
   if (!fd) throw_errno("socket");
   return fd;
 }
 
-}  // namespace detail
-
-/// Listens on an address; port 0 becomes a free one.
-inline Fd listen_on(Address& address, int backlog = 128) {
-  Fd fd = detail::make_socket(address);
+/// Binds a socket to an address; port 0 becomes a free one.
+inline Fd bind_to(Address& address) {
+  Fd fd = make_socket(address);
   const int on = 1;
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  const auto bind_to = [&](const sockaddr* name, socklen_t size) { return ::bind(fd.get(), name, size); };
-  if (detail::with_sockaddr(address, bind_to) != 0) throw_errno("bind");
-  if (::listen(fd.get(), backlog) != 0) throw_errno("listen");
+  const auto bind = [&](const sockaddr* name, socklen_t size) { return ::bind(fd.get(), name, size); };
+  if (with_sockaddr(address, bind) != 0) throw_errno("bind");
   if (address.path.empty()) {
     sockaddr_in name{};
     socklen_t size = sizeof name;
@@ -134,11 +122,29 @@ inline Fd listen_on(Address& address, int backlog = 128) {
   return fd;
 }
 
+/// The same, and listens there.
+inline Fd listen_on(Address& address, int backlog = 128) {
+  Fd fd = bind_to(address);
+  if (::listen(fd.get(), backlog) != 0) throw_errno("listen");
+  return fd;
+}
+
+/// A port of 127.0.0.1 that nobody else gets. It refuses connections, unless a server listens there that sets
+/// SO_REUSEADDR, as Redis does.
+class ReservedPort {
+ public:
+  const Address& address() const noexcept { return address_; }
+
+ private:
+  Address address_;
+  const Fd bound_ = bind_to(address_);
+};
+
 /// Connects, or returns no socket.
 inline Fd connect_to(const Address& address) {
-  Fd fd = detail::make_socket(address);
+  Fd fd = make_socket(address);
   const auto connect = [&](const sockaddr* name, socklen_t size) { return ::connect(fd.get(), name, size); };
-  if (detail::with_sockaddr(address, connect) != 0) return Fd();
+  if (with_sockaddr(address, connect) != 0) return Fd();
   const int on = 1;
   ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   return fd;
@@ -155,15 +161,4 @@ std::thread start_without_signals(Body body) {
   return thread;
 }
 
-/// Polls a condition that no event tells of; false if it does not come true in time.
-template <class Condition>
-bool wait_until(Condition condition, milliseconds at_most = 60s) {
-  const auto deadline = Clock::now() + at_most;
-  while (!condition()) {
-    if (Clock::now() > deadline) return false;
-    std::this_thread::sleep_for(1ms);
-  }
-  return true;
-}
-
-}  // namespace faults
+}  // namespace larder::testing

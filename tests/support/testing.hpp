@@ -16,13 +16,13 @@
 
 namespace larder::testing {
 
-/// Whether it becomes true within the time.
+/// Polls a condition that no event tells of; false if it does not come true in time.
 template <class Condition>
-bool eventually(Condition condition, std::chrono::milliseconds within = std::chrono::seconds(10)) {
+bool eventually(Condition condition, std::chrono::milliseconds within = std::chrono::seconds(60)) {
   const auto deadline = std::chrono::steady_clock::now() + within;
   while (!condition()) {
     if (std::chrono::steady_clock::now() > deadline) return false;
-    std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   return true;
 }
@@ -69,11 +69,15 @@ std::string message_of(Action action) {
   throw std::runtime_error("there was no exception");
 }
 
-/// The code of a server's error.
+/// The code of the ServerError that an action ends with, as in "WRONGTYPE".
 template <class Action>
 std::string code_of(Action action) {
-  const std::string message = message_of<ServerError>(action);
-  return message.substr(0, message.find(' '));
+  try {
+    action();
+  } catch (const ServerError& error) {
+    return error.code();
+  }
+  return "no error";
 }
 
 /// A text longer than a key or value may be, in memory that is reserved and never touched.

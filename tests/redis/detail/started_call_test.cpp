@@ -11,7 +11,7 @@
 #include "support/catch.hpp"
 #include "support/faults.hpp"
 
-using namespace faults;
+using namespace larder::testing;
 using larder::redis::Command;
 using larder::redis::Pool;
 using larder::redis::Reply;

@@ -1,0 +1,8 @@
+#define CATCH_CONFIG_RUNNER
+#include "catch.hpp"
+
+// Status 4 says that all was skipped: from Catch2 3.3 on its own, before that with the SKIP of catch.hpp.
+int main(int argc, char* argv[]) {
+  const int status = Catch::Session().run(argc, argv);
+  return status == 0 && larder::testing::has_skipped ? 4 : status;
+}
