@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -29,10 +30,17 @@ using std::chrono::system_clock;
 namespace {
 
 static_assert(std::is_same_v<decltype(&BaseCache::get), std::optional<std::string> (BaseCache::*)(std::string_view)>);
-static_assert(
-    std::is_same_v<decltype(&BaseCache::set), void (BaseCache::*)(std::string_view, std::string_view, Expiry)>);
-static_assert(
-    std::is_same_v<decltype(&BaseCache::add), bool (BaseCache::*)(std::string_view, std::string_view, Expiry)>);
+[[maybe_unused]] constexpr void (BaseCache::*set)(std::string_view, std::string_view, Expiry) = &BaseCache::set;
+[[maybe_unused]] constexpr bool (BaseCache::*add)(std::string_view, std::string_view, Expiry) = &BaseCache::add;
+
+template <class Value, class = void>
+constexpr bool can_be_set = false;
+template <class Value>
+constexpr bool can_be_set<Value, std::void_t<decltype(std::declval<BaseCache&>().set("key", std::declval<Value>()))>> =
+    true;
+static_assert(can_be_set<const char*> && can_be_set<char*> && can_be_set<std::string> && can_be_set<std::string_view>);
+static_assert(!can_be_set<int> && !can_be_set<char> && !can_be_set<double> && !can_be_set<std::nullptr_t>);
+static_assert(!can_be_set<bool> && !can_be_set<std::optional<std::string>> && !can_be_set<void*>);
 static_assert(std::is_same_v<decltype(&BaseCache::touch), bool (BaseCache::*)(std::string_view, Expiry)>);
 static_assert(std::is_same_v<decltype(&BaseCache::contains), bool (BaseCache::*)(std::string_view)>);
 static_assert(std::is_same_v<decltype(&BaseCache::erase), bool (BaseCache::*)(std::string_view)>);
@@ -139,6 +147,31 @@ class BatchHooks : public BaseCache {
     pieces.emplace_back(texts.begin(), texts.end());
     then(pieces.size() - 1);
   }
+};
+
+/// Refuses the second key of each piece, and says in one of three ways what it read.
+class Refusing : public BaseCache {
+ public:
+  explicit Refusing(int way) : way_(way) {}
+
+ private:
+  std::optional<std::string> do_get(std::string_view key) override { return "value of " + std::string(key); }
+  void do_set(std::string_view, std::string_view, Ttl) override {}
+  bool do_add(std::string_view, std::string_view, Ttl) override { return false; }
+  bool do_touch(std::string_view, Ttl) override { return false; }
+  bool do_erase(std::string_view) override { return false; }
+  void do_clear() override {}
+  void do_get_many(const std::vector<std::string_view>& keys,
+                   std::vector<std::optional<std::string>>& values) override {
+    std::vector<std::optional<std::string>> read;
+    for (const auto key : keys) read.push_back(do_get(key));
+    read[1].reset();
+    if (way_ == 0) values.insert(values.end(), read.begin(), read.end());
+    if (way_ != 1) read.clear();
+    throw BatchError({{1, "NOPERM"}}, keys.size(), std::move(read));
+  }
+
+  const int way_;
 };
 
 Strings numbered(std::size_t count) {
@@ -303,7 +336,70 @@ TEST_CASE("the expiry of a batch is reckoned once") {
   for (const auto& text : joined(cache.pieces)) REQUIRE(text == "=");
 }
 
-TEST_CASE("a refusal in a later piece has its place in the whole batch") {
+namespace {
+
+/// A range whose begin() is not const, and whose end() is of another type, as those of some views are.
+class Odd {
+ public:
+  explicit Odd(Strings keys) : keys_(std::move(keys)) {}
+
+  struct End {};
+  class Iterator {
+   public:
+    using iterator_category = std::forward_iterator_tag;
+    using value_type = std::string;
+    using difference_type = std::ptrdiff_t;
+    using pointer = const std::string*;
+    using reference = const std::string&;
+
+    explicit Iterator(const Strings& keys, std::size_t at = 0) : keys_(&keys), at_(at) {}
+    const std::string& operator*() const { return (*keys_)[at_]; }
+    Iterator& operator++() {
+      at_ += 2;
+      return *this;
+    }
+    bool operator!=(End) const { return at_ < keys_->size(); }
+
+   private:
+    const Strings* keys_;
+    std::size_t at_;
+  };
+
+  Iterator begin() { return Iterator(keys_); }
+  End end() { return {}; }
+
+ private:
+  Strings keys_;
+};
+
+struct KeyAndValue {
+  std::string key;
+  const char* value;
+};
+
+}  // namespace
+
+TEST_CASE("a batch takes ranges of every kind") {
+  BatchHooks cache;
+  CHECK(cache.get_many(Odd({"a", "b", "c"})).size() == 2);
+  Odd odd({"d", "e", "f"});
+  CHECK(cache.erase_many(odd) == 2);
+  const char* const keys[] = {"g", "h"};
+  CHECK(cache.get_many(keys).size() == 2);
+  const std::initializer_list<std::string_view> named = {"i"};
+  CHECK(cache.get_many(named).size() == 1);
+  CHECK(cache.pieces == std::vector<Strings>{{"a", "c"}, {"d", "f"}, {"g", "h"}, {"i"}});
+
+  cache.pieces.clear();
+  cache.set_many(std::vector<KeyAndValue>{{"a", "1"}});
+  cache.set_many(std::vector<std::tuple<std::string, std::string_view>>{{"b", "2"}});
+  const std::pair<std::string, std::string> pair("c", "3");
+  cache.set_many({pair, pair});
+  cache.set_many({{pair.first, "4"}, {"d", std::string_view("5")}});
+  CHECK(cache.pieces == std::vector<Strings>{{"a=1"}, {"b=2"}, {"c=3", "c=3"}, {"c=4", "d=5"}});
+}
+
+TEST_CASE("a refusal in a later piece has its place in the whole batch, and the pieces after it are done") {
   BatchHooks cache;
   cache.then = [](std::size_t piece) {
     if (piece == 1) throw BatchError({{3, "NOPERM first"}, {7, "OOM second"}}, 100);
@@ -318,8 +414,63 @@ TEST_CASE("a refusal in a later piece has its place in the whole batch") {
     CHECK(error.refusals()[0].index == BatchHooks::piece_items + 3);
     CHECK(error.refusals()[1].index == BatchHooks::piece_items + 7);
     CHECK(error.refusals()[1].message == "OOM second");
-    CHECK(error.sent() == BatchHooks::piece_items + 100);
+    CHECK(error.sent() == 2 * BatchHooks::piece_items + 100);
+    CHECK(error.values().size() == 3 * BatchHooks::piece_items);
   }
+  CHECK(cache.pieces.size() == 3);
+}
+
+TEST_CASE("what was refused in several pieces is one error, with the values that were read") {
+  constexpr std::size_t piece = BatchHooks::piece_items;
+  const Strings keys = numbered(3 * piece + 10);
+  // Where a hook says what it read: in the values that it appended, in the error, or nowhere.
+  const int way = GENERATE(0, 1, 2);
+  CAPTURE(way);
+  Refusing cache(way);
+  try {
+    cache.get_many(keys);
+    FAIL("no error");
+  } catch (const BatchError& error) {
+    REQUIRE(error.refusals().size() == 4);
+    for (std::size_t i = 0; i < 4; ++i) CHECK(error.refusals()[i].index == i * piece + 1);
+    CHECK(error.sent() == keys.size());
+    REQUIRE(error.values().size() == keys.size());
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      const bool is_known = way != 2 && i % piece != 1;
+      REQUIRE(error.values()[i] == (is_known ? std::optional<std::string>("value of " + keys[i]) : std::nullopt));
+    }
+  }
+}
+
+TEST_CASE("the other batches go on after a refusal, too, and read nothing") {
+  BatchHooks cache;
+  cache.then = [](std::size_t piece) {
+    if (piece != 2) throw BatchError({{0, "OOM"}}, BatchHooks::piece_items);
+  };
+  std::vector<std::pair<std::string, std::string>> items(3 * BatchHooks::piece_items);
+  const auto refusals_of = [&](auto action) {
+    cache.pieces.clear();
+    try {
+      action();
+    } catch (const BatchError& error) {
+      CHECK(error.values().empty());
+      CHECK(cache.pieces.size() == 3);
+      return error.refusals().size();
+    }
+    return std::size_t{0};
+  };
+  CHECK(refusals_of([&] { cache.set_many(items); }) == 2);
+  CHECK(refusals_of([&] { cache.set_many(items, 0); }) == 2);
+  CHECK(refusals_of([&] { cache.erase_many(numbered(items.size())); }) == 2);
+}
+
+TEST_CASE("an error that is no refusal ends a batch") {
+  BatchHooks cache;
+  cache.then = [](std::size_t piece) {
+    if (piece == 0) throw BatchError({{0, "OOM"}}, BatchHooks::piece_items);
+    throw larder::ConnectionError("lost");
+  };
+  CHECK_THROWS_AS(cache.get_many(numbered(3 * BatchHooks::piece_items)), larder::ConnectionError);
   CHECK(cache.pieces.size() == 2);
 }
 

@@ -31,17 +31,25 @@ enum Unscoped { unscoped };
 enum class Scoped { scoped };
 
 static_assert(converts<std::nullopt_t>);
-static_assert(converts<char> && converts<signed char> && converts<unsigned char> && converts<wchar_t>);
+static_assert(converts<signed char> && converts<unsigned char> && converts<std::uint8_t> && converts<std::int8_t>);
 static_assert(converts<short> && converts<unsigned short> && converts<int> && converts<unsigned>);
 static_assert(converts<long> && converts<unsigned long> && converts<long long> && converts<unsigned long long>);
 static_assert(converts<std::chrono::nanoseconds> && converts<hours> && converts<duration<double>>);
 static_assert(converts<duration<float, std::ratio<1, 3>>> && converts<duration<int, std::ratio<86400>>>);
 static_assert(converts<system_clock::time_point> && converts<std::chrono::time_point<system_clock, hours>>);
 static_assert(converts<std::chrono::time_point<system_clock, duration<double>>>);
+static_assert(converts<std::optional<milliseconds>> && converts<std::optional<duration<double>>>);
+static_assert(converts<std::optional<system_clock::time_point>> && converts<const std::optional<hours>&>);
+static_assert(converts<std::optional<std::chrono::time_point<system_clock, hours>>>);
 
 static_assert(refused<bool> && refused<const bool&> && refused<double> && refused<float> && refused<long double>);
 static_assert(refused<std::chrono::steady_clock::time_point> && refused<std::nullptr_t> && refused<void*>);
 static_assert(refused<const char*> && refused<std::string> && refused<Unscoped> && refused<Scoped>);
+static_assert(refused<char> && refused<const char&> && refused<wchar_t> && refused<char16_t> && refused<char32_t>);
+#ifdef __cpp_char8_t
+static_assert(refused<char8_t>);
+#endif
+static_assert(refused<std::optional<std::chrono::steady_clock::time_point>> && refused<std::optional<bool>>);
 static_assert(refused<std::optional<int>> && refused<std::unique_ptr<int>>);
 
 static_assert(std::is_nothrow_default_constructible_v<Expiry> &&
@@ -68,8 +76,19 @@ TEST_CASE("nothing, nullopt and {} never expire") {
   CHECK(Expiry().time_left() == std::nullopt);
 }
 
-TEMPLATE_TEST_CASE("integers of every width are seconds", "", char, signed char, unsigned char, wchar_t, char16_t,
-                   char32_t, short, unsigned short, int, unsigned, long, unsigned long, long long, unsigned long long) {
+TEST_CASE("an optional duration or time point expires if there is one") {
+  CHECK(left(std::optional<milliseconds>()) == std::nullopt);
+  CHECK(left(std::optional<milliseconds>(20ms)) == 20ms);
+  CHECK(left(std::optional<std::chrono::nanoseconds>(1ns)) == 1ms);
+  CHECK(left(std::optional<hours>(-1h)) == none);
+  CHECK(left(std::optional<system_clock::time_point>()) == std::nullopt);
+  CHECK(left(std::optional<system_clock::time_point>(system_clock::now())) == none);
+  const auto hour = left(std::optional<system_clock::time_point>(system_clock::now() + 1h));
+  CHECK((hour && *hour <= 1h && *hour > 59min));
+}
+
+TEMPLATE_TEST_CASE("integers of every width are seconds", "", signed char, unsigned char, short, unsigned short, int,
+                   unsigned, long, unsigned long, long long, unsigned long long) {
   CHECK(left(TestType{0}) == none);
   CHECK(left(TestType{1}) == 1s);
   CHECK(left(TestType{127}) == 127s);

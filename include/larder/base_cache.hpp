@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -51,7 +52,7 @@ class BaseCache {
   }
 
   /// The value of a live key and the time it has left, or nothing.
-  std::optional<Entry> get_entry(std::string_view key) {
+  [[nodiscard]] std::optional<Entry> get_entry(std::string_view key) {
     detail::checked_size(key);
     return do_get_entry(key);
   }
@@ -70,8 +71,10 @@ class BaseCache {
     }
   }
 
-  /// Stores a value if the key is absent, atomically; true if it did. An expiry that has
-  /// passed stores nothing.
+  template <class Key, class Value, std::enable_if_t<!detail::is_text<Key> || !detail::is_text<Value>, int> = 0>
+  void set(Key&&, Value&&, Expiry = {}) = delete;  // keys and values are strings: std::to_string(42), say
+
+  /// Stores a value if the key is absent, atomically; true if it did. An expiry that has passed stores nothing.
   bool add(std::string_view key, std::string_view value, Expiry expires = {}) {
     detail::checked_size(key);
     detail::checked_size(value);
@@ -82,6 +85,9 @@ class BaseCache {
     if (added) end_change(key, begun);
     return added;
   }
+
+  template <class Key, class Value, std::enable_if_t<!detail::is_text<Key> || !detail::is_text<Value>, int> = 0>
+  bool add(Key&&, Value&&, Expiry = {}) = delete;  // keys and values are strings: std::to_string(42), say
 
   /// Gives a live key a new expiry; false if the key is absent. An expiry that has passed erases the key.
   bool touch(std::string_view key, Expiry expires) {
@@ -95,7 +101,7 @@ class BaseCache {
   }
 
   /// True if the key is live.
-  bool contains(std::string_view key) {
+  [[nodiscard]] bool contains(std::string_view key) {
     detail::checked_size(key);
     return do_contains(key);
   }
@@ -160,55 +166,48 @@ class BaseCache {
 
   /// The values of many keys, in the order of the keys; a key may be there more than once. `keys` is any range of
   /// things that convert to std::string_view. Like the other batches, it is carried out in pieces of at most
-  /// `piece_items` items.
+  /// `piece_items` items; an item that is refused does not hinder the others, and one BatchError at the end tells of
+  /// all.
   template <class Keys>
-  std::vector<std::optional<std::string>> get_many(const Keys& keys) {
-    std::vector<std::optional<std::string>> values;
-    detail::for_each_piece<std::string_view>(
-        keys, [&](const std::vector<std::string_view>& piece) { do_get_many(piece, values); });
-    return values;
+  std::vector<std::optional<std::string>> get_many(Keys&& keys) {
+    static_assert(detail::is_keys<Keys>, "get_many takes a range of keys, which are strings");
+    if constexpr (detail::is_keys<Keys>) {
+      return read_many(keys);
+    } else {
+      return {};
+    }
   }
   /// The same for keys in braces.
   std::vector<std::optional<std::string>> get_many(std::initializer_list<std::string_view> keys) {
-    return get_many<std::initializer_list<std::string_view>>(keys);
+    return read_many(keys);
   }
+  template <class T, std::enable_if_t<!detail::is_text<const T&>, int> = 0>
+  void get_many(std::initializer_list<T>) = delete;  // keys are strings
 
   /// Stores many values, each with this expiry, which is computed once. `items` is any range of pairs (key, value) that
   /// convert to std::string_view; of equal keys the last one stays. Not one step: other callers may see a part of it.
   template <class Items>
-  void set_many(const Items& items, Expiry expires = {}) {
-    const auto left = expires.time_left();
-    detail::for_each_piece<Item>(items, [&](const std::vector<Item>& piece) {
-      const auto begun = loads_.begin_changes(piece);
-      if (has_passed(left)) {
-        std::vector<std::string_view> keys;
-        for (const Item& item : piece) keys.push_back(item.first);
-        do_erase_many(keys);
-      } else {
-        do_set_many(piece, left);
-        loads_.end_changes(piece, begun, [this](std::string_view key) { do_erase(key); });
-      }
-    });
+  void set_many(Items&& items, Expiry expires = {}) {
+    static_assert(detail::is_items<Items>, "set_many takes a range of pairs of strings, as a map is");
+    if constexpr (detail::is_items<Items>) store_many(items, expires);
   }
   /// The same for pairs in braces.
-  void set_many(std::initializer_list<std::pair<std::string_view, std::string_view>> items, Expiry expires = {}) {
-    set_many<std::initializer_list<Item>>(items, expires);
-  }
+  void set_many(std::initializer_list<detail::BracedItem> items, Expiry expires = {}) { store_many(items, expires); }
 
   /// Removes many keys; how many of them were live. `keys` is any range of things that convert to std::string_view.
   template <class Keys>
-  std::size_t erase_many(const Keys& keys) {
-    std::size_t erased = 0;
-    detail::for_each_piece<std::string_view>(keys, [&](const std::vector<std::string_view>& piece) {
-      loads_.begin_changes(piece);
-      erased += do_erase_many(piece);
-    });
-    return erased;
+  std::size_t erase_many(Keys&& keys) {
+    static_assert(detail::is_keys<Keys>, "erase_many takes a range of keys, which are strings");
+    if constexpr (detail::is_keys<Keys>) {
+      return remove_many(keys);
+    } else {
+      return 0;
+    }
   }
   /// The same for keys in braces.
-  std::size_t erase_many(std::initializer_list<std::string_view> keys) {
-    return erase_many<std::initializer_list<std::string_view>>(keys);
-  }
+  std::size_t erase_many(std::initializer_list<std::string_view> keys) { return remove_many(keys); }
+  template <class T, std::enable_if_t<!detail::is_text<const T&>, int> = 0>
+  void erase_many(std::initializer_list<T>) = delete;  // keys are strings
 
  protected:
   /// How long a key is to live: at least 1 ms, or none: for ever.
@@ -244,8 +243,9 @@ class BaseCache {
   }
   virtual bool do_contains(std::string_view key) { return do_get(key).has_value(); }
   virtual void do_close() {}
+  // Appends one value a key, also if it throws BatchError.
   virtual void do_get_many(const std::vector<std::string_view>& keys, std::vector<std::optional<std::string>>& values) {
-    for (const auto key : keys) values.push_back(do_get(key));  // appends one value a key
+    for (const auto key : keys) values.push_back(do_get(key));
   }
   virtual void do_set_many(const std::vector<Item>& items, Ttl ttl) {
     for (const auto& [key, value] : items) do_set(key, value, ttl);
@@ -259,6 +259,42 @@ class BaseCache {
   void end_change(std::string_view key, std::uint64_t begun) {
     loads_.end_change(key, begun, [this](std::string_view changed) { do_erase(changed); });
   }
+
+  template <class Keys>
+  std::vector<std::optional<std::string>> read_many(Keys& keys) {
+    std::vector<std::optional<std::string>> values;
+    detail::read_pieces(keys, values, [this](const auto& piece, auto& read) { do_get_many(piece, read); });
+    return values;
+  }
+
+  template <class Items>
+  void store_many(Items& items, Expiry expires) {
+    const auto left = expires.time_left();
+    auto refused = detail::for_each_piece<Item>(items, [&](const std::vector<Item>& piece) {
+      const auto begun = loads_.begin_changes(piece);
+      if (has_passed(left)) {
+        std::vector<std::string_view> keys;
+        for (const Item& item : piece) keys.push_back(item.first);
+        do_erase_many(keys);
+      } else {
+        do_set_many(piece, left);
+        loads_.end_changes(piece, begun, [this](std::string_view key) { do_erase(key); });
+      }
+    });
+    refused.throw_if_any();
+  }
+
+  template <class Keys>
+  std::size_t remove_many(Keys& keys) {
+    std::size_t erased = 0;
+    auto refused = detail::for_each_piece<std::string_view>(keys, [&](const std::vector<std::string_view>& piece) {
+      loads_.begin_changes(piece);
+      erased += do_erase_many(piece);
+    });
+    refused.throw_if_any();
+    return erased;
+  }
+
   static bool has_passed(Ttl left) noexcept { return left && left->count() <= 0; }
 
   detail::CacheLoads loads_;

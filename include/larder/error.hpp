@@ -59,7 +59,7 @@ class ServerError : public Error {
 };
 
 /// The server refused some items of a batch, and carried out the others. what() and code() are those of the first
-/// refusal. Copies share what they hold.
+/// refusal. Copies share the items.
 class BatchError : public ServerError {
  public:
   /// One refused item.
@@ -68,8 +68,8 @@ class BatchError : public ServerError {
     std::string message;  ///< the server's
   };
 
-  /// `refusals` is not empty; `sent` is how many items, from the front of the batch, were sent to the server; `values`
-  /// has a value a key if the batch reads.
+  /// `refusals` is not empty, `sent` is the number of items that were sent, and `values` has one value a key if the
+  /// batch reads.
   BatchError(std::vector<Refusal> refusals, std::size_t sent, std::vector<std::optional<std::string>> values = {})
       : ServerError(refusals.front().message),
         items_(std::make_shared<const Items>(Items{std::move(refusals), std::move(values)})),
@@ -81,8 +81,7 @@ class BatchError : public ServerError {
   /// What get_many did read, in the order of the keys; nothing for a miss or a refused key. Empty for other batches.
   const std::vector<std::optional<std::string>>& values() const noexcept { return items_->values; }
 
-  /// How many items were sent, from the front of the batch. Of these, all that are not among refusals() were carried
-  /// out.
+  /// How many items were sent to the server; it carried out all of them but the refused ones.
   std::size_t sent() const noexcept { return sent_; }
 
  private:

@@ -15,6 +15,24 @@
 namespace larder::detail {
 inline namespace LARDER_ABI {
 
+template <class T>
+constexpr bool is_character = std::is_same_v<T, char> || std::is_same_v<T, wchar_t> ||
+#ifdef __cpp_char8_t
+                              std::is_same_v<T, char8_t> ||
+#endif
+                              std::is_same_v<T, char16_t> || std::is_same_v<T, char32_t>;
+
+template <class T>
+constexpr bool is_number = std::is_integral_v<T> && !std::is_same_v<T, bool> && !is_character<T>;
+
+// A duration, or a point in time of the system's clock.
+template <class T>
+constexpr bool is_time = false;
+template <class Rep, class Period>
+constexpr bool is_time<std::chrono::duration<Rep, Period>> = true;
+template <class Duration>
+constexpr bool is_time<std::chrono::time_point<std::chrono::system_clock, Duration>> = true;
+
 // Rounds up to To, and to the nearest end of its range where the value lies outside; NaN counts as the smallest.
 template <class To, class Rep, class Period>
 To ceil_saturated(std::chrono::duration<Rep, Period> duration) {
@@ -37,8 +55,9 @@ namespace larder {
 inline namespace LARDER_ABI {
 
 /// When an entry expires: never, after a duration, or at a point in time. Converts implicitly from what says so, so
-/// that callers write `60` (seconds), `500ms`, `system_clock::now() + 1h`, or nothing. A `double`, a `bool` and a
-/// `steady_clock::time_point` do not compile. What is longer than the cache can count is as long as it can count.
+/// that callers write `60` (seconds), `500ms`, `system_clock::now() + 1h`, or nothing. A `double`, a `bool`, a
+/// `char` and a `steady_clock::time_point` do not compile. What is longer than the cache can count is as long as it can
+/// count.
 class Expiry {
  public:
   /// Never.
@@ -47,7 +66,7 @@ class Expiry {
   Expiry(std::nullopt_t) noexcept {}
 
   /// After this many seconds, from the moment of the call it is given to; zero or less: already expired.
-  template <class Integer, std::enable_if_t<std::is_integral_v<Integer> && !std::is_same_v<Integer, bool>, int> = 0>
+  template <class Integer, std::enable_if_t<detail::is_number<Integer>, int> = 0>
   Expiry(Integer seconds) noexcept : Expiry(std::chrono::duration<Integer>(seconds)) {}
 
   /// After a duration, rounded up to a millisecond, from the moment of the call it is given to; zero or less (or not a
@@ -62,8 +81,12 @@ class Expiry {
       : kind_(Kind::at),
         at_(detail::ceil_saturated<std::chrono::system_clock::duration>(deadline.time_since_epoch())) {}
 
+  /// A duration or a point in time, if there is one, else never.
+  template <class Time, std::enable_if_t<detail::is_time<Time>, int> = 0>
+  Expiry(const std::optional<Time>& time) noexcept : Expiry(time ? Expiry(*time) : Expiry()) {}
+
   /// The time left, rounded up to a millisecond: none if it never expires, zero if it has expired.
-  std::optional<std::chrono::milliseconds> time_left() const noexcept {
+  [[nodiscard]] std::optional<std::chrono::milliseconds> time_left() const noexcept {
     using std::chrono::milliseconds;
     switch (kind_) {
       case Kind::after:

@@ -113,10 +113,14 @@ class LoadMany {
     std::vector<std::optional<std::string>> values;
     const auto hidden = CacheHooks::hidden_failures(view_.cache);
     try {
-      for_each_piece<std::string_view>(
-          texts, [&](const std::vector<std::string_view>& piece) { CacheHooks::get_many(view_.cache, piece, values); });
+      read_pieces(texts, values,
+                  [&](const auto& piece, auto& read) { CacheHooks::get_many(view_.cache, piece, read); });
     } catch (const InvalidArgument&) {
       throw;
+    } catch (const BatchError& error) {
+      failed_ = true;
+      values = error.values();
+      view_.cache_failed("get_many", error);
     } catch (const Error& error) {
       failed_ = true;
       view_.cache_failed("get_many", error);
@@ -318,8 +322,9 @@ class LoadMany {
   void store(Loading& loading, const Places& storing, const std::vector<Item>& items, CacheHooks::Ttl ttl) {
     bool stored = false;
     try {
-      for_each_piece<Item>(items,
-                           [&](const std::vector<Item>& piece) { CacheHooks::set_many(view_.cache, piece, ttl); });
+      for_each_piece<Item>(items, [&](const std::vector<Item>& piece) {
+        CacheHooks::set_many(view_.cache, piece, ttl);
+      }).throw_if_any();
       stored = true;
     } catch (const InvalidArgument&) {
       end_stores(loading, storing, items, false);
