@@ -137,3 +137,13 @@ TEST_CASE("started calls under load: each gets its own reply, whether it is fini
   CHECK(tally.errors() == 0);
   CHECK(tally.hits > tally.calls);
 }
+
+TEST_CASE("a call that is started on a connection which broke while it rested gets its reply over another one") {
+  Node node;
+  node.redis.kill_clients();
+  const Command command = get(key(7));
+  Reply reply;
+  StartedCall call(*node.pool, &command, 1, &reply);
+  call.finish();
+  CHECK(reply.string() == value_of(key(7)));
+}

@@ -177,7 +177,7 @@ class SchedulerCore {
     Call* const first = link.in_flight.front();
     Call* const leader = std::exchange(link.leader, nullptr);
     count_batch(link, false);
-    leader->link = nullptr;
+    if (leader) leader->link = nullptr;  // there is none yet if a started call found the connection broken
     const bool is_one = link.in_flight.has_one_caller();
     while (Call* call = link.in_flight.pop_last_call()) {
       if (call == first && cause == Cause::first_in_flight) {
@@ -186,7 +186,8 @@ class SchedulerCore {
         repeat_or_fail(*call, failure, sent, cause, is_one);
       }
     }
-    if (leader->state == CallState::assigned || (link.is_exclusive && leader->state == CallState::in_flight)) {
+    if (leader &&
+        (leader->state == CallState::assigned || (link.is_exclusive && leader->state == CallState::in_flight))) {
       if (link.is_exclusive && cause == Cause::first_in_flight) {
         fail(*leader, failure, sent);
       } else {
