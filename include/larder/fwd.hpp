@@ -27,7 +27,9 @@ struct Options;
 }  // namespace LARDER_ABI
 inline namespace LARDER_HIREDIS_ABI {
 
+class Cluster;
 class Pool;
+class Sentinel;
 
 }  // namespace LARDER_HIREDIS_ABI
 }  // namespace larder::redis

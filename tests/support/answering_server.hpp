@@ -24,7 +24,7 @@ namespace larder::testing {
 using Words = std::vector<std::string>;
 
 /// A server on a loopback port that answers each command with what a function makes of it, on any number of
-/// connections. An empty answer: the server says nothing; none: it closes the connection.
+/// connections. An empty answer: the server says nothing more on the connection; none: it closes it.
 class AnsweringServer {
  public:
   using Answer = std::function<std::optional<std::string>(const Words& words)>;
@@ -87,6 +87,10 @@ class AnsweringServer {
       while (auto words = take_command(bytes)) {
         const auto answer = answer_to(*words);
         if (!answer) return;
+        if (answer->empty()) {
+          wait_for(-1, 0);
+          return;
+        }
         for (std::size_t sent = 0; sent < answer->size();) {
           const auto count = ::send(fd.get(), answer->data() + sent, answer->size() - sent, MSG_NOSIGNAL);
           if (count <= 0) return;

@@ -22,7 +22,7 @@ class RedisSentinels {
 
   RedisSentinels(std::size_t replicas, std::size_t sentinels, std::string password = {},
                  std::string sentinel_password = {})
-      : password_(std::move(password)), sentinel_password_(std::move(sentinel_password)) {
+      : quorum_(sentinels / 2 + 1), password_(std::move(password)), sentinel_password_(std::move(sentinel_password)) {
     for (std::size_t i = 0; i <= replicas; ++i) add_node();
     for (std::size_t i = 1; i <= replicas; ++i) {
       demand([&] { return node(i).ask({"INFO", "replication"}).find("master_link_status:up") != std::string::npos; });
@@ -92,7 +92,7 @@ class RedisSentinels {
     configs_.push_back(std::make_unique<TempDir>());
     const std::string path = configs_.back()->path() + "/sentinel.conf", watched(name);
     std::ofstream config(path);
-    config << "sentinel monitor " << watched << " 127.0.0.1 " << port(0) << " " << 2 << "\n"
+    config << "sentinel monitor " << watched << " 127.0.0.1 " << port(0) << " " << quorum_ << "\n"
            << "sentinel down-after-milliseconds " << watched << " 1000\n"
            << "sentinel failover-timeout " << watched << " 10000\n";
     if (!password_.empty()) config << "sentinel auth-pass " << watched << " " << password_ << "\n";
@@ -110,6 +110,7 @@ class RedisSentinels {
     if (!eventually(condition, 30s)) throw std::runtime_error("the sentinels do not do what they should");
   }
 
+  const std::size_t quorum_;
   const std::string password_, sentinel_password_;
   std::vector<std::unique_ptr<TempDir>> configs_;
   std::vector<std::unique_ptr<RedisProcess>> nodes_, sentinels_;

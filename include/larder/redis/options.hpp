@@ -33,6 +33,7 @@ struct Options {
   std::size_t connections = 4;                         ///< at most so many, opened as they are needed
   std::chrono::microseconds busy_poll{50};             ///< try this long before sleeping; 0: never
   std::size_t max_reply_bytes = std::size_t{1} << 30;  ///< a longer reply is a ProtocolError
+  bool primary_only = false;                           ///< a server that says it is a replica is refused
   std::shared_ptr<Observer> observer;                  ///< is told of connections and repeats; not in the URL
 
   /// Reads `redis://[user[:password]@]host[:port][/database][?option=value&…]` or
@@ -67,6 +68,7 @@ void for_each_option(Options& options, Visit visit) {
   visit("connections", options.connections);
   visit("busy_poll", options.busy_poll);
   visit("max_reply_bytes", options.max_reply_bytes);
+  visit("primary_only", options.primary_only);
 }
 
 // Gives options what the parts of a URL say.

@@ -59,3 +59,12 @@ TEST_CASE("a hash tag is what stands in the first braces, if that is not nothing
   CHECK(hash_tag("") == "");
   CHECK(hash_tag("{}") == "{}");
 }
+
+TEST_CASE("the slot of a key with a prefix is that of both together") {
+  for (const std::string prefix : {"", "p:", "{tag}:", "{a", "a}", "{}", "{}{b}", "x{", "}"}) {
+    for (const std::string key : {"", "key", "b}c", "{b}", "}", "{", "{}", "}{c}"}) {
+      CAPTURE(prefix, key);
+      CHECK(slot_of(prefix, key) == slot_of(prefix + key));
+    }
+  }
+}

@@ -32,9 +32,25 @@ inline std::vector<Command> handshake_commands(const Options& options) {
   }
   if (options.database != 0) commands.emplace_back("SELECT", options.database);
   if (!options.client_name.empty()) commands.emplace_back("CLIENT", "SETNAME", options.client_name);
+  if (options.primary_only) commands.emplace_back("HELLO", 2);
   commands.emplace_back("PING");  // shows whether it serves us at all
-  for (Command& command : commands) command.expects(Reply::Kind::status);
+  for (Command& command : commands) {
+    if (command.name() != "HELLO") command.expects(Reply::Kind::status);
+  }
   return commands;
+}
+
+// Throws ConnectionError if the answer to HELLO says that the server is a replica. A server that does not know the
+// command is believed.
+inline void check_role(Reply& hello) {
+  if (hello.kind() != Reply::Kind::array) return;
+  const auto parts = hello.take_array();
+  const auto is = [](const Reply& part, std::string_view text) {
+    return part.kind() == Reply::Kind::string && part.string() == text;
+  };
+  for (std::size_t i = 0; i + 1 < parts.size(); i += 2) {
+    if (is(parts[i], "role") && !is(parts[i + 1], "master")) throw ConnectionError("the server is not the primary");
+  }
 }
 
 // Authenticates and selects the database. Throws LostInHandshake, or ServerError if the server refuses.
@@ -55,7 +71,9 @@ inline void shake_hands(Connection& connection, const Options& options, Deadline
     const std::string_view refusal = replies.front().failure();  // may repeat the password
     throw ServerError(std::string(refusal.substr(0, refusal.find(' '))) + " the server refused AUTH");
   }
-  for (std::size_t i = 0; i + 1 < replies.size(); ++i) (void)replies[i].is_status();
+  if (options.primary_only) check_role(replies[replies.size() - 2]);
+  const std::size_t others = replies.size() - (options.primary_only ? 2 : 1);
+  for (std::size_t i = 0; i < others; ++i) (void)replies[i].is_status();
   const std::string_view failure = replies.back().failure();
   const std::string_view code = failure.substr(0, failure.find(' '));
   const bool serves = code == "NOPERM" || code == "LOADING" || code == "MASTERDOWN" || code == "BUSY";

@@ -7,19 +7,20 @@
 
 #include "../../error.hpp"
 #include "../../version.hpp"
+#include "../options.hpp"
 #include "endpoint.hpp"
 #include "url.hpp"
 
 namespace larder::redis::detail {
 inline namespace LARDER_ABI {
 
-// "host", "host:port" or "[address]:port", percent-encoded.
+// "host", "host:port" or "[address]:port".
 inline Endpoint read_host(std::string_view text, int default_port) {
   std::vector<Url::Setting> settings;
   split_host(text, settings);
   Endpoint endpoint{{}, default_port};
   for (const auto& [name, value] : settings) {
-    if (name == "host") assign(name, value, endpoint.host);
+    if (name == "host") endpoint.host = value;
     if (name == "port") assign(name, value, endpoint.port);
   }
   if (endpoint.host.empty() || !is_host(endpoint.host)) throw_bad_option("host", "each must be a name or an address");
@@ -27,13 +28,38 @@ inline Endpoint read_host(std::string_view text, int default_port) {
   return endpoint;
 }
 
-// The hosts of a URL, separated by commas.
-inline std::vector<Endpoint> read_hosts(std::string_view text, int default_port) {
+inline std::vector<Endpoint> read_hosts(const std::vector<std::string>& hosts, int default_port) {
+  if (hosts.empty()) throw_bad_option("host", "there must be at least one");
   std::vector<Endpoint> endpoints;
-  do {
-    endpoints.push_back(read_host(take_until(text, ','), default_port));
-  } while (!text.empty());
+  for (const std::string& host : hosts) endpoints.push_back(read_host(host, default_port));
   return endpoints;
+}
+
+// The hosts of a URL, which are separated by commas.
+inline std::vector<std::string> split_hosts(std::string_view text) {
+  std::vector<std::string> hosts;
+  do {
+    hosts.push_back(percent_decoded("host", take_until(text, ',')));
+  } while (!text.empty());
+  return hosts;
+}
+
+// The options that are the same for all hosts of a URL; `path` is that of the database, with or without its '/'.
+inline Options node_options(const Url& url, std::string_view path) {
+  if (url.scheme == "unix") throw InvalidArgument("URL: a cluster or sentinels have hosts, not the path of a socket");
+  Options options;
+  OptionSetter setter(options);
+  if (url.scheme == "rediss") setter.set({"tls", "true"});
+  if (!path.empty() && path.front() == '/') path.remove_prefix(1);
+  if (!path.empty()) setter.set({"database", path});
+  for (const auto& setting : url.settings) {
+    if (setting.name == "host" || setting.name == "port" || setting.name == "unix_socket") {
+      throw_bad_option(setting.name, "stands before the path, in the list of hosts");
+    }
+    setter.set(setting);
+  }
+  options.validate();
+  return options;
 }
 
 }  // namespace LARDER_ABI

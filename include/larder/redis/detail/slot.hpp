@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "../../version.hpp"
@@ -80,6 +81,16 @@ inline std::string_view hash_tag(std::string_view key) noexcept {
 
 // The slot of a key in a cluster.
 inline std::size_t slot_of(std::string_view key) noexcept { return crc16(hash_tag(key)) % slot_count; }
+
+// The slot of a key with a prefix before it.
+inline std::size_t slot_of(std::string_view prefix, std::string_view key) {
+  if (prefix.empty()) return slot_of(key);
+  const std::string_view tag = hash_tag(prefix);
+  if (tag.size() != prefix.size()) return slot_of(tag);
+  std::string whole;
+  whole.reserve(prefix.size() + key.size());
+  return slot_of(whole.append(prefix).append(key));
+}
 
 }  // namespace LARDER_ABI
 }  // namespace larder::redis::detail

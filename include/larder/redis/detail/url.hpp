@@ -54,6 +54,11 @@ inline void assign(std::string_view name, std::string_view text, std::string& me
   member = percent_decoded(name, text);
 }
 
+inline void assign(std::string_view name, std::string_view text, bool& member) {
+  if (text != "true" && text != "false") throw_bad_option(name, "must be true or false");
+  member = text == "true";
+}
+
 template <class Integer, std::enable_if_t<std::is_integral_v<Integer>, int> = 0>
 void assign(std::string_view name, std::string_view text, Integer& member) {
   if (!read_number(name, text, member).empty()) throw_bad_option(name, "must be a number");

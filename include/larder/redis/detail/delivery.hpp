@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <deque>
+#include <exception>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "../../error.hpp"
+#include "../../version.hpp"
+#include "../command.hpp"
+#include "../options.hpp"
+#include "../reply.hpp"
+#include "map_keeper.hpp"
+#include "nodes.hpp"
+#include "redirect.hpp"
+#include "slot.hpp"
+#include "started_call.hpp"
+
+namespace larder::redis::detail {
+inline namespace LARDER_HIREDIS_ABI {
+
+// The commands of one call on their way to the nodes of a cluster that carry them out.
+class Delivery {
+ public:
+  // `keyless` is where commands without a key go; null: anywhere. `deadline` is the caller's, `latest` is when the call
+  // must have ended.
+  Delivery(MapKeeper& keeper, Node* keyless, const Command* commands, std::size_t count, Reply* replies,
+           std::optional<Deadline> deadline, Deadline latest, MapKeeper::Question* question)
+      : keeper_(keeper),
+        question_(question),
+        keyless_(keyless),
+        commands_(commands),
+        count_(count),
+        replies_(replies),
+        first_deadline_(deadline),
+        latest_(latest) {}
+
+  // Runs the only command there is. True if that was all; else finish() has to follow.
+  bool run_single() {
+    Node& node = place_of(*commands_);
+    try {
+      *replies_ = node.pool.run(*commands_, first_deadline_);
+      if (replies_->kind() != Reply::Kind::failure) return true;
+      settle({0, &node, false}, std::move(*replies_));
+    } catch (const ConnectionError& error) {
+      fail({0, &node, false}, error);
+    }
+    return false;
+  }
+
+  // Brings all commands to their nodes.
+  void start() {
+    for (std::size_t i = 0; i < count_; ++i) next_.push_back({i, &place_of(commands_[i]), false});
+    hops_ = -1;
+  }
+
+  // Returns when all replies are there. Throws if one of them cannot be had; the others are seen to nevertheless.
+  void finish() {
+    while (!next_.empty()) {
+      if (++hops_ > 0 && std::chrono::steady_clock::now() >= latest_) {
+        throw TimeoutError("the time allowed ran out while nodes of the cluster passed a command on (command_timeout)");
+      }
+      run(std::exchange(next_, {}));
+    }
+    if (failure_) std::rethrow_exception(failure_);
+  }
+
+ private:
+  static constexpr int max_hops = 5;
+
+  struct Errand {
+    std::size_t index;  // of the command
+    Node* node;
+    bool asks;  // the node has not the slot yet
+  };
+  using Errands = std::vector<Errand>;
+
+  // What goes to one node.
+  struct Group {
+    Errands errands;
+    std::vector<Command> commands;
+    std::vector<Reply> replies;
+    std::optional<StartedCall> call;
+  };
+
+  // All nodes are sent to before any of them is waited for.
+  void run(Errands errands) {
+    const auto by_node = [](const Errand& one, const Errand& other) { return one.node < other.node; };
+    std::stable_sort(errands.begin(), errands.end(), by_node);
+    std::deque<Group> groups;
+    for (auto begin = errands.begin(), end = begin; begin != errands.end(); begin = end) {
+      end = std::upper_bound(begin, errands.end(), *begin, by_node);
+      groups.emplace_back().errands.assign(begin, end);
+      start(groups.back());
+    }
+    for (Group& group : groups) finish(group);
+  }
+
+  // Where a command belongs, as far as is known.
+  Node& place_of(const Command& command) const noexcept {
+    return keyless_ && !command.has_key() ? *keyless_ : keeper_.node_for(slot_of(command.key()));
+  }
+
+  void start(Group& group) {
+    for (const Errand& errand : group.errands) {
+      if (errand.asks) group.commands.emplace_back("ASKING");
+      group.commands.push_back(commands_[errand.index]);
+    }
+    group.replies.resize(group.commands.size());
+    try {
+      group.call.emplace(group.errands.front().node->pool, group.commands.data(), group.commands.size(),
+                         group.replies.data(), hops_ == 0 ? first_deadline_ : latest_);
+    } catch (const ConnectionError& error) {
+      for (const Errand& errand : group.errands) fail(errand, error);
+    }
+  }
+
+  void finish(Group& group) {
+    if (!group.call) return;
+    try {
+      group.call->finish();
+    } catch (const ConnectionError& error) {
+      for (const Errand& errand : group.errands) fail(errand, error);
+      return;
+    }
+    auto reply = group.replies.begin();
+    for (const Errand& errand : group.errands) {
+      const bool is_refused = errand.asks && !reply->failure().empty();
+      if (errand.asks) ++reply;
+      settle(errand, std::move(is_refused ? reply[-1] : *reply));
+      ++reply;
+    }
+  }
+
+  // A node has answered: that is the reply, or the command goes on to another node.
+  void settle(const Errand& errand, Reply reply) {
+    const auto redirect = hops_ < max_hops ? read_redirect(reply.failure()) : std::nullopt;
+    Node* other = nullptr;
+    bool asks = false;
+    if (redirect && redirect->kind == Redirect::Kind::down) {
+      other = other_place_of(errand);
+    } else if (redirect) {
+      asks = redirect->kind == Redirect::Kind::ask;
+      other = asks ? &keeper_.target(*redirect, *errand.node) : &keeper_.moved(*redirect, *errand.node);
+    }
+    if (other) {
+      next_.push_back({errand.index, other, asks});
+    } else {
+      replies_[errand.index] = std::move(reply);
+    }
+  }
+
+  // A node has not answered: who has taken over its slots may do so.
+  void fail(const Errand& errand, const ConnectionError& error) {
+    keeper_.want_refresh(nullptr, errand.node);
+    const bool is_harmless = commands_[errand.index].repeatable() || !error.outcome_unknown();
+    Node* const other = is_harmless && hops_ < max_hops ? other_place_of(errand) : nullptr;
+    if (other) {
+      next_.push_back({errand.index, other, false});
+    } else if (!failure_) {
+      failure_ = std::current_exception();
+    }
+  }
+
+  // Where a command belongs now that its node does not serve it, if that is elsewhere.
+  Node* other_place_of(const Errand& errand) {
+    if (std::chrono::steady_clock::now() >= latest_) return nullptr;
+    if (question_ && question_->is_open()) {
+      question_->finish();
+    } else {
+      keeper_.refresh_now(latest_);
+    }
+    keeper_.avoid(*errand.node);
+    Node& other = place_of(commands_[errand.index]);
+    return &other == errand.node ? nullptr : &other;
+  }
+
+  MapKeeper& keeper_;
+  MapKeeper::Question* const question_;  // that this call has asked in passing, if it has
+  Node* const keyless_;
+  const Command* const commands_;
+  const std::size_t count_;
+  Reply* const replies_;
+  const std::optional<Deadline> first_deadline_;  // of the first attempt; none: that of the pool
+  const Deadline latest_;
+  Errands next_;  // still to be brought somewhere
+  std::exception_ptr failure_;
+  int hops_ = 0;  // how often commands were passed on
+};
+
+}  // namespace LARDER_HIREDIS_ABI
+}  // namespace larder::redis::detail

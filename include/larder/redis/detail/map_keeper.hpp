@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "../../error.hpp"
+#include "../../version.hpp"
+#include "../command.hpp"
+#include "../options.hpp"
+#include "../reply.hpp"
+#include "nodes.hpp"
+#include "redirect.hpp"
+#include "refresh_gate.hpp"
+#include "slot_map.hpp"
+#include "started_call.hpp"
+#include "topology.hpp"
+
+namespace larder::redis::detail {
+inline namespace LARDER_HIREDIS_ABI {
+
+// The map of a cluster, and what keeps it true: callers who notice that it is not. Thread-safe.
+class MapKeeper {
+ public:
+  struct Settings {
+    std::vector<Endpoint> seeds;
+    Options node;  // of each node; its address aside
+  };
+
+  explicit MapKeeper(const Settings& settings) : nodes_(settings.node) {
+    for (const Endpoint& seed : settings.seeds) seeds_.push_back(&nodes_.at(seed));
+  }
+
+  // Whom to ask about a slot. While its owner is not known, that is one of the seeds.
+  Node& node_for(std::size_t slot) noexcept {
+    Node* const owner = map_.owner(slot);
+    return owner ? *owner : *seeds_[next_seed_.load(std::memory_order_relaxed) % seeds_.size()];
+  }
+
+  // While the map is not known, another seed takes the place of this one.
+  void avoid(const Node& node) noexcept {
+    std::size_t seed = next_seed_.load(std::memory_order_relaxed);
+    if (seeds_[seed % seeds_.size()] == &node) next_seed_.compare_exchange_strong(seed, seed + 1);
+  }
+
+  // Another number if a connection was lost, or the primaries are others than when the map was last asked for.
+  std::uint64_t generation() {
+    std::uint64_t sum = changes_.load(std::memory_order_acquire);
+    for (Node* node : nodes_.all()) sum += node->pool.generation();
+    return sum;
+  }
+  std::vector<Node*> primaries() const { return map_.primaries(); }
+
+  // `from` says that a slot has moved. Returns where to.
+  Node& moved(const Redirect& redirect, Node& from) {
+    Node& to = target(redirect, from);
+    map_.set(redirect.slot, to);
+    want_refresh(&from, nullptr);
+    return to;
+  }
+  Node& target(const Redirect& redirect, const Node& from) {
+    return nodes_.at({redirect.to.host.empty() ? from.endpoint.host : redirect.to.host, redirect.to.port});
+  }
+
+  // The map is asked for by the next caller who passes: first of all of `knows_better`, and of `suspect` at the end.
+  void want_refresh(Node* knows_better, Node* suspect) noexcept {
+    if (knows_better) hint_.store(knows_better, std::memory_order_relaxed);
+    if (suspect) suspect_.store(suspect, std::memory_order_relaxed);
+    is_due_.store(true, std::memory_order_relaxed);
+  }
+  // Whether a map has ever been told.
+  bool has_map() const noexcept { return changes_.load(std::memory_order_acquire) != 0; }
+  bool is_due() const noexcept { return is_due_.load(std::memory_order_relaxed); }
+
+  // Asks one node for the map, unless somebody is at it, or was a moment ago: sent by the constructor, so that the
+  // caller can do something else until finish().
+  class Question {
+   public:
+    explicit Question(MapKeeper& keeper)
+        : keeper_(keeper), pass_(keeper.gate_.enter(std::chrono::steady_clock::now())) {
+      if (!*pass_) return;
+      keeper.is_due_.store(false, std::memory_order_relaxed);
+      node_ = keeper.candidates().front();
+      try {
+        call_.emplace(node_->pool, &command_, 1, &reply_, std::chrono::steady_clock::now() + longest);
+      } catch (const Error&) {
+        keeper.want_refresh(nullptr, node_);
+        pass_.reset();
+      }
+    }
+
+    // Whether the answer is still to be taken.
+    bool is_open() const noexcept { return call_.has_value(); }
+
+    void finish() noexcept {
+      if (!call_) return;
+      bool is_known = false;
+      try {
+        call_->finish();
+        is_known = keeper_.take(reply_, *node_);
+      } catch (...) {
+      }
+      if (!is_known) keeper_.want_refresh(nullptr, node_);
+      call_.reset();
+      pass_.reset();
+    }
+
+   private:
+    static constexpr std::chrono::milliseconds longest{200};  // to wait for it
+
+    MapKeeper& keeper_;
+    std::optional<RefreshGate::Pass> pass_;
+    Node* node_ = nullptr;
+    const Command command_{"CLUSTER", "SLOTS"};
+    Reply reply_;
+    std::optional<StartedCall> call_;
+  };
+
+  // Brings the map up to date for a caller who cannot go on without it.
+  void refresh_now(Deadline deadline) {
+    auto pass = gate_.enter_or_wait(deadline);
+    if (pass) refresh(pass, deadline);
+  }
+
+  // Asks for the map however short ago that was done. Throws ConnectionError if nobody tells it.
+  void demand(Deadline deadline) {
+    auto pass = gate_.enter_anyway(deadline);
+    const std::string problem = pass ? refresh(pass, deadline) : "the time allowed ran out";
+    if (!problem.empty()) throw ConnectionError("no node of the cluster tells its map; " + problem);
+  }
+
+ private:
+  static constexpr int max_answers = 4;  // that are no map
+
+  // Asks one after another until one tells the map. Returns why there is none, or nothing.
+  std::string refresh(RefreshGate::Pass& pass, Deadline deadline) {
+    is_due_.store(false, std::memory_order_relaxed);
+    std::string problem = "the time allowed ran out";
+    int answers = 0;
+    for (Node* node : candidates()) {
+      if (answers == max_answers || std::chrono::steady_clock::now() >= deadline) break;
+      try {
+        Reply reply = node->pool.run(Command("CLUSTER", "SLOTS"), deadline);
+        pass.pauses = ++answers;
+        const std::string failure(reply.failure());
+        if (take(reply, *node)) return {};
+        problem = to_string(node->endpoint) + ": " + (failure.empty() ? "a map that makes no sense" : failure);
+      } catch (const Error& error) {
+        problem = error.what();
+      }
+    }
+    is_due_.store(true, std::memory_order_relaxed);
+    return problem;
+  }
+
+  // False if it is no map.
+  bool take(Reply& reply, const Node& teller) {
+    const auto topology = read_topology(reply);
+    if (!topology) return false;
+    map_.set(*topology, teller, nodes_);
+    if (auto primaries = map_.primaries(); primaries != known_) {
+      known_ = std::move(primaries);
+      changes_.fetch_add(1, std::memory_order_release);
+    }
+    return true;
+  }
+
+  // Whom to ask for the map, the best first.
+  std::vector<Node*> candidates() {
+    std::vector<Node*> nodes;
+    if (Node* const hint = hint_.exchange(nullptr, std::memory_order_relaxed)) nodes.push_back(hint);
+    const auto known = map_.primaries();
+    const std::size_t first = known.empty() ? 0 : gate_.random() % known.size();
+    nodes.insert(nodes.end(), known.begin() + static_cast<std::ptrdiff_t>(first), known.end());
+    nodes.insert(nodes.end(), known.begin(), known.begin() + static_cast<std::ptrdiff_t>(first));
+    nodes.insert(nodes.end(), seeds_.begin(), seeds_.end());
+    const Node* const suspect = suspect_.exchange(nullptr, std::memory_order_relaxed);
+    std::stable_partition(nodes.begin(), nodes.end(), [suspect](const Node* node) { return node != suspect; });
+    return nodes;
+  }
+
+  Nodes nodes_;
+  std::vector<Node*> seeds_;
+  std::atomic<std::size_t> next_seed_{0};
+  SlotMap map_;
+  RefreshGate gate_;                       // for who asks for the map, and for
+  std::vector<Node*> known_;               // who was a primary then
+  std::atomic<std::uint64_t> changes_{0};  // of that
+  std::atomic<bool> is_due_{true};
+  std::atomic<Node*> hint_{nullptr};     // whom to ask first
+  std::atomic<Node*> suspect_{nullptr};  // whom to ask last
+};
+
+}  // namespace LARDER_HIREDIS_ABI
+}  // namespace larder::redis::detail

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "../../version.hpp"
+#include "../options.hpp"
+#include "../pool.hpp"
+#include "endpoint.hpp"
+
+namespace larder::redis::detail {
+inline namespace LARDER_HIREDIS_ABI {
+
+// A server that belongs with others.
+struct Node {
+  Node(const Endpoint& where, const Options& options) : endpoint(where), pool(at(where, options)) {}
+
+  const Endpoint endpoint;
+  Pool pool;
+
+ private:
+  static Options at(const Endpoint& where, Options options) {
+    options.host = where.host;
+    options.port = where.port;
+    options.unix_socket.clear();
+    return options;
+  }
+};
+
+// The nodes that were ever heard of. They stay where they are, so that a call may use one while the topology changes; a
+// node that is not used keeps no connection. Thread-safe.
+class Nodes {
+ public:
+  // `options` are for all nodes; they have been checked.
+  explicit Nodes(Options options) : options_(std::move(options)) {}
+
+  Node& at(const Endpoint& where) {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    auto& node = nodes_[{where.host, where.port}];
+    if (!node) node = std::make_unique<Node>(where, options_);
+    return *node;
+  }
+
+  std::vector<Node*> all() {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    std::vector<Node*> nodes;
+    for (const auto& [where, node] : nodes_) nodes.push_back(node.get());
+    return nodes;
+  }
+
+ private:
+  const Options options_;
+  std::mutex mutex_;
+  std::map<std::pair<std::string, int>, std::unique_ptr<Node>> nodes_;
+};
+
+}  // namespace LARDER_HIREDIS_ABI
+}  // namespace larder::redis::detail

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "../error.hpp"
+#include "../version.hpp"
+#include "client.hpp"
+#include "command.hpp"
+#include "detail/host_list.hpp"
+#include "detail/per_process.hpp"
+#include "detail/primary_finder.hpp"
+#include "detail/started_call.hpp"
+#include "options.hpp"
+#include "reply.hpp"
+
+namespace larder::redis {
+inline namespace LARDER_HIREDIS_ABI {
+
+/// The primary that sentinels watch over, whichever server that is. When the last answer of a sentinel is older than
+/// `sentinel_check`, one of the callers asks again while its own command is under way; a caller who meets a server that
+/// cannot be reached, or that is not the primary any more, asks at once. There is no background thread.
+///
+/// Connections to the primary are like those of a Pool, with its times, and make sure that it is the primary.
+/// Thread-safe. No call may be under way when it is destroyed.
+class Sentinel : public Client {
+ public:
+  /// How to reach the sentinels, and the primary.
+  struct Options {
+    redis::Options primary;                          ///< of connections to the primary; host and port aside
+    std::string sentinel_username;                   ///< empty: the default user
+    std::string sentinel_password;                   ///< with no username either, empty: no authentication
+    std::chrono::milliseconds sentinel_check{1000};  ///< how old the answer of a sentinel may be
+  };
+
+  /// `sentinels` are written host:port, and an IPv6 address in brackets; the port is 26379 if there is none. `name` is
+  /// the primary's, as the sentinels know it. Throws InvalidArgument.
+  Sentinel(const std::vector<std::string>& sentinels, std::string name, Options options = default_options())
+      : finder_(settings(sentinels, std::move(name), std::move(options))) {}
+
+  /// Another number if a connection to the primary was lost, or another server is the primary.
+  std::uint64_t generation() const noexcept override {
+    try {
+      return finder_.get().generation();
+    } catch (...) {
+      return 0;
+    }
+  }
+
+  void tend() override {
+    Finder& finder = finder_.get();
+    const Deadline now = std::chrono::steady_clock::now();
+    if (finder.is_due(now)) Finder::Question(finder, now).finish();
+  }
+
+ private:
+  using Node = detail::Node;
+  using Finder = detail::PrimaryFinder;
+
+  static constexpr std::chrono::milliseconds longest_question{200};  // one that hangs holds up who asks it in passing
+
+  static Options default_options() { return {}; }
+
+  static Finder::Settings settings(const std::vector<std::string>& sentinels, std::string name, Options options) {
+    Finder::Settings settings;
+    settings.sentinels = detail::read_hosts(sentinels, 26379);
+    if (name.empty()) throw InvalidArgument("Sentinel: the name of the primary must not be empty");
+    if (options.sentinel_check.count() <= 0) detail::throw_bad_option("sentinel_check", "must be more than 0");
+    settings.name = std::move(name);
+    settings.node = options.primary;
+    settings.node.primary_only = true;
+    settings.sentinel = std::move(options.primary);
+    settings.sentinel.username = std::move(options.sentinel_username);
+    settings.sentinel.password = std::move(options.sentinel_password);
+    for (auto* timeout : {&settings.sentinel.connect_timeout, &settings.sentinel.command_timeout}) {
+      *timeout = (std::min)(*timeout, longest_question);
+    }
+    settings.sentinel.database = 0;
+    settings.sentinel.connections = 1;
+    settings.check = options.sentinel_check;
+    return settings;
+  }
+
+  void do_run(const Command* commands, std::size_t count, Reply* replies, std::optional<Deadline> deadline) override {
+    Finder& finder = finder_.get();
+    const Deadline now = std::chrono::steady_clock::now();
+    const auto& options = finder_.settings().node;
+    const Deadline latest = deadline ? *deadline : now + options.connect_timeout + options.command_timeout;
+    Node* node = finder.current();
+    if (!node) node = finder.find_other(nullptr, latest);
+    if (!node) throw ConnectionError("no sentinel tells the primary; " + finder.problem());
+    if (!finder.is_due(now)) return run_on(*node, commands, count, replies, deadline, latest, nullptr);
+    Finder::Question question(finder, now);
+    run_on(*node, commands, count, replies, deadline, latest, &question);
+    if (!question.is_open()) return;
+    question.finish();
+    Node* const other = finder.current();
+    if (other != node && is_repeatable(commands, count)) run_at(*other, commands, count, replies, latest);
+  }
+
+  // On the node, and on another one if it turns out that this is not the primary.
+  void run_on(Node& node, const Command* commands, std::size_t count, Reply* replies, std::optional<Deadline> deadline,
+              Deadline latest, Finder::Question* question) {
+    const auto find_other = [&] {
+      if (question) question->finish();
+      Finder& finder = finder_.get();
+      return finder.current() != &node ? finder.current() : finder.find_other(&node, latest);
+    };
+    Node* other = nullptr;
+    try {
+      run_at(node, commands, count, replies, deadline);
+      if (std::any_of(replies, replies + count, is_from_replica)) other = find_other();
+    } catch (const ConnectionError& error) {
+      if (is_repeatable(commands, count) || !error.outcome_unknown()) other = find_other();
+      if (!other) throw;
+    }
+    if (other) run_at(*other, commands, count, replies, latest);
+  }
+
+  static void run_at(Node& node, const Command* commands, std::size_t count, Reply* replies,
+                     std::optional<Deadline> deadline) {
+    if (count == 1) {
+      *replies = node.pool.run(*commands, deadline);
+    } else {
+      detail::StartedCall(node.pool, commands, count, replies, deadline).finish();
+    }
+  }
+
+  static bool is_from_replica(const Reply& reply) noexcept {
+    const std::string_view code = reply.failure().substr(0, reply.failure().find(' '));
+    return code == "READONLY" || code == "MASTERDOWN";
+  }
+
+  static bool is_repeatable(const Command* commands, std::size_t count) noexcept {
+    return std::all_of(commands, commands + count, [](const Command& command) { return command.repeatable(); });
+  }
+
+  mutable detail::PerProcess<Finder> finder_;
+};
+
+}  // namespace LARDER_HIREDIS_ABI
+}  // namespace larder::redis
+
+namespace larder::redis::detail {
+inline namespace LARDER_HIREDIS_ABI {
+
+// `redis+sentinel://[user[:password]@]host[:port],…/name[/database][?option=value&…]`. User and password are those of
+// the primary.
+inline std::shared_ptr<Client> make_sentinel(Url url) {
+  Sentinel::Options options;
+  std::vector<Url::Setting> of_primary;
+  for (const auto& setting : url.settings) {
+    if (setting.name == "sentinel_username") {
+      assign(setting.name, setting.value, options.sentinel_username);
+    } else if (setting.name == "sentinel_password") {
+      assign(setting.name, setting.value, options.sentinel_password);
+    } else if (setting.name == "sentinel_check") {
+      assign(setting.name, setting.value, options.sentinel_check);
+    } else {
+      of_primary.push_back(setting);
+    }
+  }
+  url.settings = std::move(of_primary);
+  std::string_view path = url.path.substr((std::min)(std::size_t{1}, url.path.size()));
+  const std::string_view name = take_until(path, '/');
+  options.primary = node_options(url, path);
+  return std::make_shared<Sentinel>(split_hosts(url.hosts), percent_decoded("name", name), std::move(options));
+}
+
+}  // namespace LARDER_HIREDIS_ABI
+}  // namespace larder::redis::detail

@@ -1,0 +1,181 @@
+// Real clusters that change while they are used. Every value names its key and version.
+
+#include <larder/redis/cluster.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/faults.hpp"
+#include "support/redis_cluster.hpp"
+#include "support/testing.hpp"
+#include "support/versioned_load.hpp"
+
+using faults::Clock;
+using faults::RedisCluster;
+using faults::VersionedLoad;
+using larder::RedisCache;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr std::size_t threads = 8;
+
+struct ClusterUnderLoad {
+  explicit ClusterUnderLoad(std::size_t replicas_each, const std::string& options = {})
+      : cluster(3, replicas_each), cache(cluster.url(options), "load:") {}
+
+  std::size_t slot_of(const std::string& key) { return RedisCluster::slot_of(cluster.node(0), "load:" + key); }
+
+  RedisCluster cluster;
+  RedisCache cache;
+};
+
+void check_nothing_was_noticed(const char* what, const VersionedLoad::Seen& seen) {
+  std::printf("%s: %s\n", what, seen.text().c_str());
+  INFO(seen.text());
+  CHECK(seen.errors == 0);
+  CHECK(seen.wrong == 0);
+  CHECK(seen.stale == 0);
+  CHECK(seen.lost == 0);
+  CHECK(seen.longest < 100ms + faults::slack);
+}
+
+}  // namespace
+
+TEST_CASE("slots move while they are used: no error, no wrong value, nothing lost") {
+  ClusterUnderLoad use(0);
+  VersionedLoad load(use.cache, threads);
+  for (std::size_t slot = 0; slot < 300; ++slot) use.cluster.move(slot, 0, 1);
+  check_nothing_was_noticed("resharding", load.finish());
+}
+
+TEST_CASE("the keys of a slot move one by one, and batches over them are answered") {
+  ClusterUnderLoad use(0);
+  VersionedLoad load(use.cache, threads);
+  std::size_t moved = 0;
+  for (std::size_t number = 0; moved < 60; ++number) {
+    const std::size_t slot = use.slot_of(VersionedLoad::key(number % threads, number / threads));
+    const std::size_t owner = use.cluster.first_owner(slot);
+    if (owner == 2) continue;  // all go to one node
+    ++moved;
+    use.cluster.begin_move(slot, owner, 2);
+    for (int i = 0; i < 3; ++i) {
+      load.await_turns(2);
+      use.cluster.move_keys(slot, owner, 2, 1);
+    }
+    load.await_turns(2);
+    while (use.cluster.move_keys(slot, owner, 2, 100)) {
+    }
+    use.cluster.end_move(slot, owner, 2);
+  }
+  check_nothing_was_noticed("key-by-key migration", load.finish());
+}
+
+TEST_CASE("a planned failover is not noticed") {
+  ClusterUnderLoad use(1);
+  VersionedLoad load(use.cache, threads);
+  for (const std::size_t next : {3U, 0U, 4U, 5U}) {
+    use.cluster.fail_over_to(next);
+    load.await_turns(200);
+    use.cluster.await_replica(next < 3 ? next + 3 : next - 3);
+  }
+  check_nothing_was_noticed("planned failovers", load.finish());
+}
+
+TEST_CASE("a primary dies, and calls succeed as soon as its replica has taken over") {
+  const bool freezes = GENERATE(false, true);
+  ClusterUnderLoad use(1, "command_timeout=250ms&connect_timeout=250ms");
+  VersionedLoad load(use.cache, threads);
+  const auto before = load.take();
+  CHECK(before.errors == 0);
+  if (freezes) {
+    use.cluster.node(0).freeze();
+  } else {
+    use.cluster.node(0).kill();
+  }
+  REQUIRE(use.cluster.await_takeover(0, 3));
+  const auto recovered = Clock::now();
+  load.await_turns(500);
+  const auto seen = load.finish();
+  const auto late = std::chrono::duration_cast<faults::milliseconds>(seen.last_error - recovered);
+  std::printf("%s: %s; last error %lld ms after the recovery\n", freezes ? "SIGSTOP" : "kill -9", seen.text().c_str(),
+              static_cast<long long>(late.count()));
+  INFO(seen.text());
+  CHECK(seen.wrong == 0);
+  CHECK(late < 250ms + (freezes ? 250ms : 0ms) + faults::slack);
+  CHECK(seen.longest < 500ms + faults::slack);
+  if (freezes) use.cluster.node(0).thaw();
+}
+
+TEST_CASE("clear() is complete while slots move") {
+  ClusterUnderLoad use(0);
+  RedisCache other(use.cluster.url(), "other:");
+  constexpr std::size_t count = 2000;
+  std::vector<std::pair<std::string, std::string>> items;
+  for (std::size_t i = 0; i < count; ++i) items.emplace_back(faults::key(i), faults::value_of(faults::key(i)));
+  const std::size_t from = GENERATE(0U, 1U, 2U), to = (from + 1) % 3;
+  for (int round = 0; round < 3; ++round) {
+    use.cache.set_many(items);
+    other.set_many(items);
+    std::atomic<bool> is_done{false};
+    std::thread moving([&] {
+      for (std::size_t slot = from * 5462; !is_done; ++slot) {
+        if (use.cluster.first_owner(slot) != from || slot % 5462 > 2000) break;
+        use.cluster.begin_move(slot, from, to);
+        while (use.cluster.move_keys(slot, from, to, 1)) {
+        }
+        if (slot % 3 != 0) use.cluster.end_move(slot, from, to);  // every third stays half way
+      }
+    });
+    use.cache.clear();
+    is_done = true;
+    moving.join();
+    std::size_t left = 0;
+    for (std::size_t i = 0; i < use.cluster.size(); ++i) {
+      const std::string keys = use.cluster.node(i).ask({"KEYS", "load:*"});
+      left += static_cast<std::size_t>(std::count(keys.begin(), keys.end(), '\n'));
+    }
+    CHECK(left == 0);
+    const auto kept = other.get_many({faults::key(0), faults::key(1), faults::key(count - 1)});
+    CHECK(kept[0] == faults::value_of(faults::key(0)));
+    CHECK(kept[2] == faults::value_of(faults::key(count - 1)));
+  }
+}
+
+TEST_CASE("a password and the fewest permissions are enough") {
+  RedisCluster cluster(3);
+  for (std::size_t i = 0; i < cluster.size(); ++i) {
+    cluster.node(i).ask({"ACL", "SETUSER", "app", "on", ">s3cr3t", "~acl:*", "+get", "+set", "+mget", "+del", "+exists",
+                         "+pexpire", "+persist", "+pttl", "+scan", "+asking", "+cluster|slots"});
+    cluster.node(i).ask({"CONFIG", "SET", "requirepass", "other"});
+  }
+  cluster.use_password("other");
+  RedisCache cache(cluster.url({}, "app:s3cr3t@"), "acl:");
+  std::vector<std::pair<std::string, std::string>> items;
+  for (std::size_t i = 0; i < 100; ++i) items.emplace_back(faults::key(i), faults::value_of(faults::key(i)));
+  cache.set_many(items);
+  CHECK(cache.get(faults::key(7)) == faults::value_of(faults::key(7)));
+  const std::size_t slot = RedisCluster::slot_of(cluster.node(0), "acl:" + faults::key(7));
+  const std::size_t from = cluster.first_owner(slot), to = (from + 1) % 3;
+  cluster.begin_move(slot, from, to);
+  CHECK(cluster.move_keys(slot, from, to, 100));
+  CHECK(cache.get(faults::key(7)) == faults::value_of(faults::key(7)));  // by ASK
+  cluster.end_move(slot, from, to);
+  CHECK(cache.get(faults::key(7)) == faults::value_of(faults::key(7)));  // by MOVED
+  CHECK(cache.touch(faults::key(7), 60));
+  cache.clear();
+  CHECK(cache.get(faults::key(7)) == std::nullopt);
+  RedisCache wrong(cluster.url({}, "app:wr0ng@"), "acl:");
+  const std::string message = larder::testing::message_of<larder::Error>([&] { wrong.get("key"); });
+  CHECK_THAT(message, Catch::Matchers::ContainsSubstring("AUTH"));
+}

@@ -1,0 +1,337 @@
+// Scripted nodes, which say what no sane cluster says.
+
+#include <larder/redis/cluster.hpp>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "support/answering_server.hpp"
+#include "support/catch.hpp"
+#include "support/faults.hpp"
+#include "support/testing.hpp"
+
+using faults::AnsweringServer;
+using faults::bulk;
+using faults::Words;
+using larder::RedisCache;
+using larder::redis::Cluster;
+using larder::redis::Options;
+using larder::redis::detail::slot_of;
+using larder::testing::message_of;
+using namespace std::chrono_literals;
+using Bytes = std::optional<std::string>;
+
+namespace {
+
+struct Row {
+  int first, last;
+  std::string host;  // "nil": none
+  int port;
+};
+
+std::string map_of(const std::vector<Row>& rows) {
+  std::string bytes = "*" + std::to_string(rows.size()) + "\r\n";
+  for (const Row& row : rows) {
+    bytes += "*3\r\n:" + std::to_string(row.first) + "\r\n:" + std::to_string(row.last) + "\r\n*3\r\n";
+    bytes += (row.host == "nil" ? "$-1\r\n" : bulk(row.host)) + ":" + std::to_string(row.port) + "\r\n" + bulk("id");
+  }
+  return bytes;
+}
+std::string whole_map(const AnsweringServer& owner) { return map_of({{0, 16383, "127.0.0.1", owner.port()}}); }
+
+std::string redirect(const char* code, std::string_view key, const std::string& to) {
+  return std::string("-") + code + " " + std::to_string(slot_of(key)) + " " + to + "\r\n";
+}
+std::string moved(std::string_view key, const std::string& to) { return redirect("MOVED", key, to); }
+std::string ask(std::string_view key, const std::string& to) { return redirect("ASK", key, to); }
+
+bool is(const Words& words, std::string_view name) { return words.front() == name; }
+
+/// A node that has all keys.
+Bytes serve(const Words& words) {
+  if (is(words, "GET")) return bulk(faults::value_of(words[1]));
+  if (is(words, "SET")) return "+OK\r\n";
+  if (is(words, "ASKING")) return "+OK\r\n";
+  if (is(words, "CLUSTER")) return map_of({});
+  return AnsweringServer::usual(words);
+}
+
+Options options() {
+  Options options;
+  options.connect_timeout = 300ms;
+  options.command_timeout = 700ms;
+  return options;
+}
+constexpr auto budget = 1000ms;
+
+std::shared_ptr<Cluster> cluster(std::vector<std::string> seeds, const Options& given = options()) {
+  return std::make_shared<Cluster>(std::move(seeds), given);
+}
+
+/// No server listens there.
+std::string nowhere() {
+  faults::Address address;
+  faults::listen_on(address).close();
+  return "127.0.0.1:" + std::to_string(address.port);
+}
+
+}  // namespace
+
+TEST_CASE("MOVED is followed, remembered, and makes one caller ask for the map") {
+  AnsweringServer owner(serve), other(serve);
+  owner.answer_with([&](const Words& words) { return is(words, "CLUSTER") ? Bytes(whole_map(owner)) : serve(words); });
+  std::atomic<bool> has_moved{false};
+  other.answer_with([&](const Words& words) -> Bytes {
+    if (is(words, "CLUSTER")) return whole_map(has_moved ? owner : other);
+    return has_moved && is(words, "GET") ? moved(words[1], owner.address()) : serve(words);
+  });
+  RedisCache cache(cluster({other.address()}));
+  CHECK(cache.get("key") == faults::value_of("key"));
+  CHECK(owner.count("GET") == 0);
+  has_moved = true;
+  for (int i = 0; i < 10; ++i) CHECK(cache.get("key") == faults::value_of("key"));
+  CHECK(other.count("GET") == 2);  // before it moved, and once after
+  CHECK(owner.count("GET") == 10);
+  const bool learned = larder::testing::eventually([&] {
+    CHECK(cache.get("another key") == faults::value_of("another key"));
+    return other.count("CLUSTER") >= 2;
+  });
+  CHECK(learned);
+  const auto before = other.count("GET");
+  CHECK(cache.get("a third key") == faults::value_of("a third key"));
+  CHECK(other.count("GET") == before);
+  CHECK(other.count("CLUSTER") == 2);
+}
+
+TEST_CASE("the host of a redirect may be a name, or nothing: then it is that of the node which answers") {
+  const std::string host = GENERATE("localhost", "", "?");
+  AnsweringServer owner(serve);
+  AnsweringServer other([&](const Words& words) -> Bytes {
+    if (is(words, "GET")) return moved(words[1], host + ":" + std::to_string(owner.port()));
+    return serve(words);
+  });
+  RedisCache cache(cluster({other.address()}));
+  CHECK(cache.get("key") == faults::value_of("key"));
+  CHECK(cache.get("key") == faults::value_of("key"));
+  CHECK(other.count("GET") == 1);
+}
+
+TEST_CASE("the host of a primary in the map may be nothing: then it is that of the node which tells") {
+  const std::string host = GENERATE("localhost", "", "?", "nil");
+  AnsweringServer owner(serve);
+  AnsweringServer other([&](const Words& words) -> Bytes {
+    if (is(words, "CLUSTER")) return map_of({{0, 16383, host, owner.port()}});
+    return serve(words);
+  });
+  RedisCache cache(cluster({other.address()}));
+  CHECK(cache.get("key") == faults::value_of("key"));
+  CHECK(other.count("GET") == 0);
+}
+
+TEST_CASE("ASK is followed for one command, and not remembered") {
+  std::vector<std::string> seen;  // by one connection at a time
+  AnsweringServer target([&](const Words& words) {
+    seen.push_back(words.front());
+    return serve(words);
+  });
+  AnsweringServer source([&](const Words& words) -> Bytes {
+    if (is(words, "CLUSTER")) return whole_map(source);
+    return is(words, "GET") || is(words, "SET") ? ask(words[1], target.address()) : serve(words);
+  });
+  RedisCache cache(cluster({source.address()}));
+  CHECK(cache.get("key") == faults::value_of("key"));
+  CHECK(cache.add("key", "value"));
+  CHECK(source.count("GET") == 1);
+  CHECK(source.count("SET") == 1);
+  seen.erase(std::remove(seen.begin(), seen.end(), "PING"), seen.end());
+  CHECK(seen == std::vector<std::string>{"ASKING", "GET", "ASKING", "SET"});
+}
+
+TEST_CASE("a node that may not be asked with ASKING says so") {
+  AnsweringServer target([](const Words& words) -> Bytes {
+    return is(words, "ASKING") ? "-NOPERM this user has no permissions to run the 'asking' command\r\n" : serve(words);
+  });
+  AnsweringServer source(
+      [&](const Words& words) -> Bytes { return is(words, "GET") ? ask(words[1], target.address()) : serve(words); });
+  RedisCache cache(cluster({source.address()}));
+  CHECK(larder::testing::code_of([&] { cache.get("key"); }) == "NOPERM");
+}
+
+TEST_CASE("nodes that pass a command on for ever are asked a few times") {
+  std::array<std::string, 2> addresses;
+  std::size_t next = GENERATE(0U, 1U);  // each to itself, or each to the other
+  const char* const code = GENERATE("MOVED", "ASK");
+  std::vector<std::unique_ptr<AnsweringServer>> nodes;
+  for (std::size_t i = 0; i < 2; ++i) {
+    nodes.push_back(std::make_unique<AnsweringServer>([&, i](const Words& words) -> Bytes {
+      return is(words, "GET") || is(words, "SET") ? redirect(code, words[1], addresses[(i + next) % 2]) : serve(words);
+    }));
+    addresses[i] = nodes[i]->address();
+  }
+  RedisCache cache(cluster({addresses[0]}));
+  faults::within(budget, [&] { CHECK(larder::testing::code_of([&] { cache.get("a key"); }) == code); });
+  CHECK(nodes[0]->count("GET") + nodes[1]->count("GET") == 6);
+  faults::within(budget, [&] { CHECK(larder::testing::code_of([&] { cache.add("a key", "v"); }) == code); });
+}
+
+TEST_CASE("a redirect that makes no sense is the server's error") {
+  const std::string bytes = GENERATE("-MOVED\r\n", "-MOVED 1 127.0.0.1\r\n", "-MOVED 16384 127.0.0.1:1\r\n",
+                                     "-ASK 1 h:99999\r\n", "-MOVED x y:z\r\n");
+  AnsweringServer node([&](const Words& words) { return is(words, "GET") ? Bytes(bytes) : serve(words); });
+  RedisCache cache(cluster({node.address()}));
+  const std::string message = message_of<larder::ServerError>([&] { cache.get("key"); });
+  CHECK(message == bytes.substr(1, bytes.size() - 3));
+  CHECK(node.count("GET") == 1);
+}
+
+TEST_CASE("a redirect to where nobody answers ends within the budget, and names the node, not the key") {
+  const std::string hole = nowhere();
+  const char* const code = GENERATE("MOVED", "ASK");
+  AnsweringServer node([&](const Words& words) -> Bytes {
+    if (is(words, "CLUSTER")) return whole_map(node);
+    return is(words, "GET") ? redirect(code, words[1], hole) : serve(words);
+  });
+  RedisCache cache(cluster({node.address()}));
+  std::string message;
+  faults::within(budget, [&] { message = message_of<larder::ConnectionError>([&] { cache.get("s3cr3t key"); }); });
+  CHECK_THAT(message, Catch::Matchers::ContainsSubstring(hole));
+}
+
+TEST_CASE("a map that makes no sense is not believed, the next node is asked") {
+  const std::string garbage = GENERATE_COPY(
+      map_of({}), map_of({{0, 16383, "127.0.0.1", 0}}), map_of({{-1, 16383, "127.0.0.1", 1}}),
+      map_of({{0, 16384, "127.0.0.1", 1}}), map_of({{0, 100, "127.0.0.1", 1}, {100, 16383, "127.0.0.1", 1}}),
+      map_of({{0, 16383, std::string(65536, 'h'), 1}}), std::string("*1\r\n*0\r\n"), std::string("*-1\r\n"),
+      std::string(":1\r\n"), std::string("-ERR no\r\n"), std::string("-NOPERM no\r\n"));
+  AnsweringServer good(
+      [&](const Words& words) { return is(words, "CLUSTER") ? Bytes(whole_map(good)) : serve(words); });
+  AnsweringServer bad([&](const Words& words) -> Bytes {
+    if (is(words, "CLUSTER")) return garbage;
+    return is(words, "GET") ? moved(words[1], good.address()) : serve(words);
+  });
+  RedisCache cache(cluster({bad.address(), good.address()}));
+  CHECK(cache.get("key") == faults::value_of("key"));
+  CHECK(cache.get("another key") == faults::value_of("another key"));
+  CHECK(bad.count("GET") == 0);
+}
+
+TEST_CASE("without any map the redirects lead to the owners, and the map is asked for now and then") {
+  AnsweringServer owner(serve);
+  AnsweringServer other(
+      [&](const Words& words) -> Bytes { return is(words, "GET") ? moved(words[1], owner.address()) : serve(words); });
+  RedisCache cache(cluster({other.address()}));
+  const auto begin = faults::Clock::now();
+  std::size_t calls = 0;
+  for (; faults::Clock::now() < begin + 1s; ++calls) {
+    const std::string key = faults::key(calls % 20);
+    REQUIRE(cache.get(key) == faults::value_of(key));
+  }
+  CHECK(calls > 20);
+  CHECK(other.count("GET") == 20);
+  CHECK(owner.count("CLUSTER") + other.count("CLUSTER") <= 11);
+  CHECK(owner.count("CLUSTER") + other.count("CLUSTER") >= 3);
+}
+
+TEST_CASE("however many threads are passed on, one of them asks for the map") {
+  AnsweringServer owner(serve);
+  AnsweringServer other([&](const Words& words) -> Bytes {  // lies: what it tells is as wrong as before
+    if (is(words, "CLUSTER")) return whole_map(other);
+    return is(words, "GET") ? moved(words[1], owner.address()) : serve(words);
+  });
+  RedisCache cache(cluster({other.address()}));
+  const auto begin = faults::Clock::now();
+  larder::testing::in_threads(16, [&](const std::string& me) {
+    for (std::size_t turn = 0; faults::Clock::now() < begin + 1s; ++turn) {
+      const std::string key = me + " " + std::to_string(turn % 100);
+      if (cache.get(key) != faults::value_of(key)) throw std::runtime_error("a wrong value");
+    }
+  });
+  CHECK(other.count("CLUSTER") + owner.count("CLUSTER") <= 11);
+}
+
+TEST_CASE("a node that is gone is asked no more once another one tells who has its slots") {
+  AnsweringServer owner(
+      [&](const Words& words) { return is(words, "CLUSTER") ? Bytes(whole_map(owner)) : serve(words); });
+  AnsweringServer guide(serve);
+  const std::string hole = nowhere();
+  std::atomic<bool> is_there{true};
+  guide.answer_with([&](const Words& words) -> Bytes {
+    if (!is(words, "CLUSTER")) return serve(words);
+    return is_there ? map_of({{0, 16383, "127.0.0.1", std::stoi(hole.substr(10))}}) : whole_map(owner);
+  });
+  RedisCache cache(cluster({guide.address()}));
+  CHECK_THROWS_AS(cache.get("key"), larder::ConnectionError);
+  is_there = false;
+  std::this_thread::sleep_for(200ms);  // when the map may be asked for again
+  CHECK(cache.get("key") == faults::value_of("key"));
+  CHECK(cache.add("key", "value"));
+}
+
+TEST_CASE("slots that nobody serves are an error, and are found when somebody does") {
+  AnsweringServer owner(
+      [&](const Words& words) { return is(words, "CLUSTER") ? Bytes(whole_map(owner)) : serve(words); });
+  std::atomic<bool> is_served{false};
+  AnsweringServer node([&](const Words& words) -> Bytes {
+    if (is(words, "CLUSTER")) return is_served ? whole_map(owner) : map_of({{1, 2, "", node.port()}});
+    return is(words, "GET") ? Bytes("-CLUSTERDOWN Hash slot not served\r\n") : serve(words);
+  });
+  RedisCache cache(cluster({node.address()}));
+  faults::within(20ms, [&] { CHECK(larder::testing::code_of([&] { cache.get("key"); }) == "CLUSTERDOWN"); });
+  is_served = true;
+  std::this_thread::sleep_for(200ms);  // when the map may be asked for again
+  CHECK(cache.get("key") == faults::value_of("key"));
+}
+
+TEST_CASE("a map that is slow to come keeps nobody past his budget") {
+  std::atomic<bool> is_slow{false};
+  AnsweringServer owner(serve);
+  AnsweringServer other([&](const Words& words) -> Bytes {
+    if (is(words, "CLUSTER")) return is_slow ? Bytes("") : whole_map(other);
+    return is_slow && is(words, "GET") ? moved(words[1], owner.address()) : serve(words);
+  });
+  RedisCache cache(cluster({other.address()}));
+  CHECK(cache.get("key") == faults::value_of("key"));
+  is_slow = true;
+  std::this_thread::sleep_for(200ms);
+  faults::Load load(
+      4,
+      [&](faults::Tally& tally, std::size_t thread, std::size_t turn) {
+        tally.get(cache, std::to_string(thread) + " " + std::to_string(turn), budget);
+      },
+      200);
+  const auto tally = load.join();
+  faults::check(tally);
+}
+
+TEST_CASE("a change whose outcome is not known is not sent again") {
+  AnsweringServer owner(serve);
+  AnsweringServer node([&](const Words& words) -> Bytes {
+    if (is(words, "CLUSTER")) return whole_map(node.count("SET") == 0 ? node : owner);
+    if (is(words, "SET")) return std::nullopt;
+    return serve(words);
+  });
+  RedisCache cache(cluster({node.address()}));
+  CHECK(cache.get("key") == faults::value_of("key"));
+  const std::string message = message_of<larder::ConnectionError>([&] { cache.add("key", "value"); });
+  CHECK_THAT(message, Catch::Matchers::ContainsSubstring("outcome is unknown"));
+  CHECK(node.count("SET") == 1);
+  CHECK(owner.count("SET") == 0);
+}
+
+TEST_CASE("a command without a key goes to any node") {
+  AnsweringServer node(
+      [&](const Words& words) { return is(words, "CLUSTER") ? Bytes(whole_map(node)) : serve(words); });
+  const auto client = cluster({node.address()});
+  CHECK(client->run(larder::redis::Command("PING")).is_status());
+  CHECK(client->run({larder::redis::Command("PING"), larder::redis::Command("PING")}).size() == 2);
+}

@@ -1,0 +1,285 @@
+// Real sentinels, whose primary changes while it is used, and scripted ones. Every value names its key and version.
+
+#include <larder/redis/sentinel.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "support/answering_server.hpp"
+#include "support/catch.hpp"
+#include "support/faults.hpp"
+#include "support/redis_sentinel.hpp"
+#include "support/testing.hpp"
+#include "support/versioned_load.hpp"
+
+using faults::AnsweringServer;
+using faults::bulk;
+using faults::Clock;
+using faults::RedisSentinels;
+using faults::VersionedLoad;
+using faults::Words;
+using larder::RedisCache;
+using larder::redis::Sentinel;
+using larder::testing::message_of;
+using namespace std::chrono_literals;
+using Bytes = std::optional<std::string>;
+
+namespace {
+
+constexpr std::size_t threads = 8;
+const char* const short_times = "command_timeout=250ms&connect_timeout=250ms";
+
+long long milliseconds_of(Clock::duration time) {
+  return std::chrono::duration_cast<faults::milliseconds>(time).count();
+}
+
+/// Until a sentinel names another primary than this port; returns when it did.
+Clock::time_point await_switch(RedisSentinels& redis, int old_port, std::size_t sentinel = 0) {
+  const bool switched = faults::wait_until([&] {
+    const int named = redis.named_by(sentinel);
+    return named != 0 && named != old_port;
+  });
+  REQUIRE(switched);
+  return Clock::now();
+}
+
+std::string primary_at(int port) { return "*2\r\n" + bulk("127.0.0.1") + bulk(std::to_string(port)); }
+
+Bytes serve(const Words& words) {
+  if (words.front() == "GET") return bulk(faults::value_of(words[1]));
+  if (words.front() == "SET") return "+OK\r\n";
+  return AnsweringServer::usual(words);
+}
+
+Bytes serve_as_replica(const Words& words) {
+  if (words.front() == "HELLO") return "*4\r\n" + bulk("role") + bulk("replica") + bulk("mode") + bulk("standalone");
+  return serve(words);
+}
+
+/// A sentinel that names a port; 0: it knows none.
+AnsweringServer::Answer names(const std::atomic<int>& port) {
+  return [&port](const Words& words) -> Bytes {
+    if (words.front() != "SENTINEL") return AnsweringServer::usual(words);
+    return port == 0 ? "*-1\r\n" : primary_at(port);
+  };
+}
+
+std::shared_ptr<Sentinel> client_of(std::vector<std::string> sentinels) {
+  Sentinel::Options options;
+  options.primary.connect_timeout = 300ms;
+  options.primary.command_timeout = 700ms;
+  options.sentinel_check = 100ms;
+  return std::make_shared<Sentinel>(std::move(sentinels), "main", options);
+}
+constexpr auto budget = 1000ms;
+
+}  // namespace
+
+TEST_CASE("the primary dies, and calls succeed as soon as the sentinels name another one") {
+  const bool freezes = GENERATE(false, true);
+  RedisSentinels redis(2, 3);
+  RedisCache cache(redis.url(short_times));
+  VersionedLoad load(cache, threads);
+  CHECK(load.take().errors == 0);
+  if (freezes) {
+    redis.node(0).freeze();
+  } else {
+    redis.node(0).kill();
+  }
+  const auto switched = await_switch(redis, redis.port(0));
+  load.await_turns(500);
+  const auto seen = load.finish();
+  const auto late = milliseconds_of(seen.first_success_after_error - switched);
+  std::printf("Sentinel, %s: %s; first success %lld ms after the switch\n", freezes ? "SIGSTOP" : "kill -9",
+              seen.text().c_str(), late);
+  INFO(seen.text());
+  CHECK(seen.errors != 0);
+  CHECK(seen.wrong == 0);
+  CHECK(late < 150 + faults::slack.count());
+  CHECK(seen.longest < 500ms + faults::slack);
+  if (freezes) redis.node(0).thaw();
+}
+
+TEST_CASE("after a planned failover nobody stays on the old primary") {
+  RedisSentinels redis(2, 3);
+  RedisCache cache(redis.url("connections=2"));
+  VersionedLoad load(cache, threads);
+  redis.fail_over();
+  const auto switched = await_switch(redis, redis.port(0));
+  long before = redis.node(0).calls_of("get");
+  auto last_call = switched;
+  while (Clock::now() < switched + 3s) {
+    std::this_thread::sleep_for(5ms);
+    const long now = redis.node(0).calls_of("get");
+    if (std::exchange(before, now) != now) last_call = Clock::now();
+  }
+  const auto seen = load.finish();
+  std::printf("Sentinel, planned: %s; last call on the old primary %lld ms after the switch\n", seen.text().c_str(),
+              milliseconds_of(last_call - switched));
+  INFO(seen.text());
+  CHECK(redis.is_primary(0));  // it has not been told yet
+  CHECK(last_call - switched < 1s + faults::slack);
+  CHECK(seen.errors == 0);
+  CHECK(seen.wrong == 0);
+}
+
+TEST_CASE("sentinels that are gone do not matter while the primary serves") {
+  RedisSentinels redis(1, 3);
+  RedisCache cache(redis.url());
+  cache.set("key", "value");
+  redis.sentinel(0).kill();
+  faults::Load load(4, [&](faults::Tally& tally, std::size_t, std::size_t) {
+    tally.call(1500ms, [&] {
+      if (cache.get("key") != "value") throw std::runtime_error("a wrong value");
+    });
+  });
+  std::this_thread::sleep_for(1200ms);
+  redis.sentinel(1).kill();
+  redis.sentinel(2).freeze();
+  std::this_thread::sleep_for(2500ms);
+  const auto tally = load.finish();
+  redis.sentinel(2).thaw();
+  CHECK(tally.errors() == 0);
+  CHECK(tally.strange == 0);
+  CHECK(tally.calls > 1000);
+  RedisCache fresh("redis+sentinel://127.0.0.1:" + std::to_string(redis.sentinel_port(2)) + "," +
+                   "127.0.0.1:" + std::to_string(redis.sentinel_port(0)) + "/main");
+  CHECK(fresh.get("key") == "value");
+}
+
+TEST_CASE("a sentinel that dies together with the primary is replaced by another one") {
+  RedisSentinels redis(1, 3);
+  RedisCache cache(redis.url(short_times));
+  cache.set("key", "value");
+  REQUIRE(faults::wait_until([&] { return redis.node(1).ask({"GET", "key"}) == "value"; }));
+  redis.sentinel(0).kill();
+  redis.node(0).kill();
+  await_switch(redis, redis.port(0), 1);
+  const bool serves = faults::wait_until(
+      [&] {
+        try {
+          return cache.get("key") == "value";
+        } catch (const larder::ConnectionError&) {
+          return false;
+        }
+      },
+      5s);
+  CHECK(serves);
+}
+
+TEST_CASE("passwords of the primary and of the sentinels") {
+  RedisSentinels redis(1, 2, "s3cr3t", "s3cr3t-too");
+  RedisCache cache(redis.url("sentinel_password=s3cr3t-too", ":s3cr3t@"));
+  cache.set("key", "value");
+  CHECK(cache.get("key") == "value");
+  RedisCache without(redis.url({}, ":s3cr3t@"));
+  const std::string refused = message_of<larder::ConnectionError>([&] { without.get("key"); });
+  CHECK_THAT(refused, Catch::Matchers::ContainsSubstring("NOAUTH"));
+  RedisCache wrong(redis.url("sentinel_password=s3cr3t-t00", ":s3cr3t@"));
+  CHECK_THAT(message_of<larder::ConnectionError>([&] { wrong.get("key"); }),
+             Catch::Matchers::ContainsSubstring("AUTH"));
+}
+
+TEST_CASE("a name that no sentinel knows is said") {
+  const std::atomic<int> none{0};
+  AnsweringServer one(names(none)), other(names(none));
+  RedisCache cache(client_of({one.address(), other.address()}));
+  std::string message;
+  faults::within(20ms, [&] { message = message_of<larder::ConnectionError>([&] { cache.get("key"); }); });
+  CHECK_THAT(message, Catch::Matchers::ContainsSubstring("main"));
+  CHECK(one.count("SENTINEL") == 1);
+  CHECK(other.count("SENTINEL") == 1);
+}
+
+TEST_CASE("a server that a sentinel names is not believed before it says that it is the primary") {
+  AnsweringServer good(serve), replica(serve_as_replica);
+  std::atomic<int> liar_names{good.port()}, names_good{good.port()};
+  AnsweringServer liar(names(liar_names)), honest(names(names_good));
+  SECTION("at first") {
+    liar_names = replica.port();
+    RedisCache cache(client_of({liar.address(), honest.address()}));
+    CHECK(cache.get("key") == faults::value_of("key"));
+    CHECK(replica.count("GET") == 0);
+  }
+  SECTION("later") {
+    RedisCache cache(client_of({liar.address(), honest.address()}));
+    CHECK(cache.get("key") == faults::value_of("key"));
+    liar_names = replica.port();
+    const auto until = Clock::now() + 500ms;
+    while (Clock::now() < until) CHECK(cache.get("key") == faults::value_of("key"));
+    CHECK(replica.count("GET") == 0);
+    CHECK(honest.count("SENTINEL") >= 1);
+  }
+  SECTION("and when there is no honest one, the message says why") {
+    liar_names = replica.port();
+    RedisCache cache(client_of({liar.address()}));
+    std::string message;
+    faults::within(budget, [&] { message = message_of<larder::ConnectionError>([&] { cache.get("key"); }); });
+    CHECK_THAT(message, Catch::Matchers::ContainsSubstring("not the primary"));
+  }
+}
+
+TEST_CASE("what is no address is not used") {
+  AnsweringServer good(serve);
+  const std::atomic<int> port{good.port()};
+  const std::string garbage =
+      GENERATE("*0\r\n", "*1\r\n$1\r\nh\r\n", "*2\r\n$1\r\nh\r\n$1\r\nx\r\n", "*2\r\n$1\r\nh\r\n$5\r\n65536\r\n",
+               "*2\r\n$0\r\n\r\n$1\r\n1\r\n", "*2\r\n$3\r\na b\r\n$1\r\n1\r\n", "*2\r\n:1\r\n:1\r\n", "$1\r\nx\r\n",
+               ":1\r\n", "$-1\r\n", "-ERR no\r\n", "-NOAUTH Authentication required.\r\n");
+  AnsweringServer bad(
+      [&](const Words& words) { return words.front() == "SENTINEL" ? Bytes(garbage) : AnsweringServer::usual(words); });
+  AnsweringServer honest(names(port));
+  RedisCache cache(client_of({bad.address(), honest.address()}));
+  CHECK(cache.get("key") == faults::value_of("key"));
+}
+
+TEST_CASE("READONLY asks the sentinels at once, and the command goes to the new primary, also one not to be repeated") {
+  AnsweringServer old_primary(serve), new_primary(serve);
+  std::atomic<int> port{old_primary.port()};
+  AnsweringServer sentinel(names(port));
+  Sentinel::Options options;
+  options.sentinel_check = 1h;
+  RedisCache cache(std::make_shared<Sentinel>(std::vector<std::string>{sentinel.address()}, "main", options));
+  cache.set("key", "value");
+  std::this_thread::sleep_for(200ms);  // when a sentinel may be asked again
+  port = new_primary.port();
+  old_primary.answer_with([](const Words& words) -> Bytes {
+    if (words.front() == "SET") return "-READONLY You can't write against a read only replica.\r\n";
+    return serve(words);
+  });
+  CHECK(cache.add("key", "value"));
+  CHECK(new_primary.count("SET") == 1);
+  CHECK(cache.get("key") == faults::value_of("key"));
+  CHECK(old_primary.count("GET") == 0);
+}
+
+TEST_CASE("a sentinel that says nothing keeps nobody for long") {
+  AnsweringServer good(serve);
+  const std::atomic<int> port{good.port()};
+  std::atomic<bool> hangs{false};
+  AnsweringServer hung([&](const Words& words) -> Bytes {
+    if (hangs && words.front() == "SENTINEL") return "";
+    return names(port)(words);
+  });
+  AnsweringServer honest(names(port));
+  RedisCache cache(client_of({hung.address(), honest.address()}));
+  CHECK(cache.get("key") == faults::value_of("key"));
+  hangs = true;
+  const auto until = Clock::now() + 1s;
+  Clock::duration longest{};
+  while (Clock::now() < until) {
+    const auto begin = Clock::now();
+    CHECK(cache.get("key") == faults::value_of("key"));
+    longest = std::max(longest, Clock::now() - begin);
+  }
+  CHECK(longest < 300ms);
+  CHECK(honest.count("SENTINEL") >= 1);
+}

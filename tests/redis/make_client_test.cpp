@@ -1,0 +1,65 @@
+#include <larder/redis/make_client.hpp>
+
+#include <larder/error.hpp>
+#include <larder/redis/cluster.hpp>
+#include <larder/redis/pool.hpp>
+#include <larder/redis/sentinel.hpp>
+#include <memory>
+#include <string>
+
+#include "support/catch.hpp"
+#include "support/testing.hpp"
+
+using larder::InvalidArgument;
+using larder::redis::make_client;
+
+namespace {
+
+template <class Kind>
+bool makes(const std::string& url) {
+  return std::dynamic_pointer_cast<Kind>(make_client(url)) != nullptr;
+}
+
+}  // namespace
+
+TEST_CASE("the scheme of a URL says which client it is for, and no client connects before it is used") {
+  CHECK(makes<larder::redis::Pool>("redis://h:1/2"));
+  CHECK(makes<larder::redis::Pool>("unix:///nonexistent"));
+  CHECK(makes<larder::redis::Cluster>("redis+cluster://h"));
+  CHECK(makes<larder::redis::Cluster>("redis+cluster://user:pass@h1,10.0.0.2:7000,[::1]:7001/?connections=2"));
+  CHECK(makes<larder::redis::Sentinel>("redis+sentinel://h/main"));
+  CHECK(makes<larder::redis::Sentinel>(
+      "redis+sentinel://u:p@h1,h2:26380/main/3?sentinel_username=s&sentinel_password=q&sentinel_check=250ms"
+      "&connections=2"));
+}
+
+TEST_CASE("a URL of several hosts that cannot be used is refused, and the message says what is wrong") {
+  struct Case {
+    const char* url;
+    const char* part;
+  };
+  for (const auto& [url, part] : {
+           Case{"redis+cluster://", "host"},
+           Case{"redis+cluster://h1,,h2", "host"},
+           Case{"redis+cluster://h1,h2:0", "port"},
+           Case{"redis+cluster://h1,h2:s3cr3t", "port"},
+           Case{"redis+cluster://h?host=h2", "host"},
+           Case{"redis+cluster://h/x", "database"},
+           Case{"redis+cluster://h?connections=0", "connections"},
+           Case{"redis+cluster://h?nonsense=1", "nonsense"},
+           Case{"unix+cluster:///run/redis.sock", "hosts"},
+           Case{"redis+sentinel://h", "name"},
+           Case{"redis+sentinel://h/", "name"},
+           Case{"redis+sentinel:///main", "host"},
+           Case{"redis+sentinel://h/main/x", "database"},
+           Case{"redis+sentinel://h/main?sentinel_check=0", "sentinel_check"},
+           Case{"redis+sentinel://h/main?sentinel_check=1", "sentinel_check"},
+           Case{"redis+sentinel://h/main?sentinel_nonsense=1", "sentinel_nonsense"},
+           Case{"redis+ring://h", "redis+cluster"},
+       }) {
+    CAPTURE(url);
+    const std::string address = url;
+    CHECK_THAT(larder::testing::message_of<InvalidArgument>([&] { (void)make_client(address); }),
+               Catch::Matchers::ContainsSubstring(part));
+  }
+}
