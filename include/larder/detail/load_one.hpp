@@ -83,7 +83,8 @@ class LoadOne {
   LoadOne(const LoadView& view, std::string_view key, const Expiry& expires, Loader& loader)
       : view_(view), key_(key), expires_(expires), loader_(loader) {}
 
-  Value get() {
+  // `wants_refresh` is given where there is somebody who refreshes in the background: what is stale is returned then.
+  Value get(bool* wants_refresh = nullptr) {
     stored_before_ = CacheHooks::loads(view_.cache).stored();
     found_ = look(view_, key_);
     if constexpr (std::is_same_v<ValueCodec, Codec<std::string>>) {
@@ -91,10 +92,41 @@ class LoadOne {
     }
     take_found();
     if (is_fresh()) {
-      if (view_.options.early_refresh > 0) refresh_if_due();
+      if (view_.options.early_refresh > 0) refresh_if_due(wants_refresh);
       return std::move(*value_);
     }
-    return value_ && view_.must_not_retry(key_) ? take_stale() : load_or_join();
+    if (value_ && view_.must_not_retry(key_)) return take_stale();
+    if (value_ && wants_refresh != nullptr) {
+      *wants_refresh = true;
+      return take_stale();
+    }
+    return load_or_join();
+  }
+
+  // For a key that was looked at, and not found, when so many loads had been stored.
+  Value load_missing(std::uint64_t stored_before, bool failed) {
+    stored_before_ = stored_before;
+    failed_ = failed;
+    return load_or_join();
+  }
+  bool has_failed() const noexcept { return failed_; }
+
+  // Loads whether there is a value or not. If another thread loads: joins it, or nothing, if this is only for later.
+  void refresh(bool in_background) {
+    FlightTable& table = view_.table();
+    Loading loading(table);
+    auto flight = table.lead(key_, view_.layer());
+    if (!flight) {
+      if (!in_background) load_or_join();
+      return;
+    }
+    loading.add(std::move(flight));
+    found_ = look(view_, key_);
+    take_found();
+    replaces_ = true;
+    throws_ = true;
+    view_.count(&LoadCounters::refreshes);
+    load(&loading);
   }
 
  private:
@@ -110,7 +142,7 @@ class LoadOne {
     failed_ = failed_ || found_.failed;
   }
   Value take_stale() {
-    view_.count(&LoadCounters::stale);
+    if (!found_.fresh) view_.count(&LoadCounters::stale);
     return std::move(*value_);
   }
 
@@ -186,7 +218,7 @@ class LoadOne {
     } catch (...) {
       if (thread_ends()) throw;
       view_.took(LoadClock::now() - began);
-      if (!fail(loading, context.retry_after)) throw;
+      if (!fail(loading, context.retry_after) || throws_) throw;
       return take_stale();
     }
     const auto elapsed = LoadClock::now() - began;
@@ -207,7 +239,7 @@ class LoadOne {
       const auto year = Milliseconds(std::chrono::hours(24 * 365));
       const auto pause = (std::min)(retry_after.value_or(view_.options.retry_after), year);
       view_.table().recent.get().note_failure(FlightTable::hash_of(key_), LoadClock::now() + pause);
-      result = result_of(LoadResult::Kind::stale);
+      result = result_of(found_.fresh ? LoadResult::Kind::value : LoadResult::Kind::stale);
     }
     if (loading != nullptr) loading->publish(0, std::move(result), Store::nothing);
     return stale;
@@ -254,7 +286,38 @@ class LoadOne {
     if (loading.stored(0, stored)) take_back(view_, key_);
   }
 
-  void refresh_if_due() {}
+  // A value that has not expired is loaded in good time, if nobody does so already. If that fails it is still good.
+  void refresh_if_due(bool* wants_refresh) {
+    const RecentLoads* const recent = view_.table().recent.find();
+    const auto hash = FlightTable::hash_of(key_);
+    const auto lead = recent == nullptr ? std::nullopt : recent->due(hash, view_.options.early_refresh);
+    if (!lead) return;
+    FlightTable& table = view_.table();
+    Loading loading(table);
+    auto flight = table.lead(key_, view_.layer());
+    if (!flight) return;
+    loading.add(std::move(flight));
+    const Found now = look(view_, key_, true);  // another process may have loaded it, or erased it
+    if (now.time_left && *now.time_left > *lead) {
+      const auto fresh = std::chrono::duration_cast<LoadClock::duration>((std::min)(*now.time_left, longest_fresh));
+      table.recent.get().correct_expiry(hash, LoadClock::now() + fresh);
+    }
+    if (!now.fresh || (now.time_left && *now.time_left > *lead)) return;
+    if (wants_refresh != nullptr) {
+      *wants_refresh = true;
+      return;
+    }
+    replaces_ = true;
+    view_.count(&LoadCounters::refreshes);
+    std::optional<Value> loaded;
+    try {
+      loaded.emplace(load(&loading));
+    } catch (...) {
+      if (thread_ends()) throw;
+    }
+    if (loaded) value_ = std::move(loaded);
+  }
+  static constexpr Milliseconds longest_fresh = std::chrono::hours(24 * 365);
 
   const LoadView& view_;
   const std::string_view key_;
@@ -265,6 +328,7 @@ class LoadOne {
   std::optional<Value> value_;  // of what was found
   bool replaces_ = false;       // something is there, fresh or not: store by set
   bool failed_ = false;         // the cache has failed in this call: store nothing
+  bool throws_ = false;         // no stale value in place of an exception
 };
 
 template <class Value, class Loader>

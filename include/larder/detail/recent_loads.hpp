@@ -7,7 +7,9 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
+#include "../expiry.hpp"
 #include "../version.hpp"
 
 namespace larder::detail {
@@ -45,15 +47,18 @@ class RecentLoads {
     return retry_at != 0 && count(Clock::now()) < retry_at;
   }
 
-  // XFetch (Vattani, Chierichetti, Lowenstein, "Optimal Probabilistic Cache Stampede Prevention", VLDB 2015): whether a
-  // value is to be loaded before it expires. The nearer the expiry and the longer a load takes, the likelier.
-  bool is_due(std::size_t hash, double beta) const {
+  // XFetch (Vattani, Chierichetti, Lowenstein, "Optimal Probabilistic Cache Stampede Prevention", VLDB 2015): how long
+  // before its expiry a value is to be loaded again, as the dice fall this time, if that is now. The nearer the expiry
+  // and the longer a load takes, the likelier.
+  std::optional<std::chrono::nanoseconds> due(std::size_t hash, double beta) const {
     const Slot& slot = slot_of(hash);
-    if (slot.hash.load(relaxed) != hash) return false;
+    if (slot.hash.load(relaxed) != hash) return std::nullopt;
     const auto expires = slot.expires.load(relaxed);
-    if (expires == 0) return false;
-    const auto lead = static_cast<double>(slot.took.load(relaxed)) * beta * -std::log(random());
-    return static_cast<double>(expires - count(Clock::now())) <= lead && !must_not_retry(hash);
+    if (expires == 0) return std::nullopt;
+    const auto took = std::chrono::duration<double, Clock::period>(static_cast<double>(slot.took.load(relaxed)));
+    const auto lead = ceil_saturated<std::chrono::nanoseconds>(took * beta * -std::log(random()));
+    if (Clock::duration(expires - count(Clock::now())) > lead || must_not_retry(hash)) return std::nullopt;
+    return lead;
   }
 
   // In (0, 1].
