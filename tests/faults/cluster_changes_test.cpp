@@ -20,10 +20,10 @@
 #include "support/testing.hpp"
 #include "support/versioned_load.hpp"
 
-using faults::Clock;
-using faults::RedisCluster;
-using faults::VersionedLoad;
 using larder::RedisCache;
+using larder::testing::Clock;
+using larder::testing::RedisCluster;
+using larder::testing::VersionedLoad;
 using namespace std::chrono_literals;
 
 namespace {
@@ -47,7 +47,7 @@ void check_nothing_was_noticed(const char* what, const VersionedLoad::Seen& seen
   CHECK(seen.wrong == 0);
   CHECK(seen.stale == 0);
   CHECK(seen.lost == 0);
-  CHECK(seen.longest < 100ms + faults::slack);
+  CHECK(seen.longest < 100ms + larder::testing::slack);
 }
 
 }  // namespace
@@ -107,13 +107,13 @@ TEST_CASE("a primary dies, and calls succeed as soon as its replica has taken ov
   const auto recovered = Clock::now();
   load.await_turns(500);
   const auto seen = load.finish();
-  const auto late = std::chrono::duration_cast<faults::milliseconds>(seen.last_error - recovered);
+  const auto late = std::chrono::duration_cast<larder::testing::milliseconds>(seen.last_error - recovered);
   std::printf("%s: %s; last error %lld ms after the recovery\n", freezes ? "SIGSTOP" : "kill -9", seen.text().c_str(),
               static_cast<long long>(late.count()));
   INFO(seen.text());
   CHECK(seen.wrong == 0);
-  CHECK(late < 250ms + (freezes ? 250ms : 0ms) + faults::slack);
-  CHECK(seen.longest < 500ms + faults::slack);
+  CHECK(late < 250ms + (freezes ? 250ms : 0ms) + larder::testing::slack);
+  CHECK(seen.longest < 500ms + larder::testing::slack);
   if (freezes) use.cluster.node(0).thaw();
 }
 
@@ -122,7 +122,8 @@ TEST_CASE("clear() is complete while slots move") {
   RedisCache other(use.cluster.url(), "other:");
   constexpr std::size_t count = 2000;
   std::vector<std::pair<std::string, std::string>> items;
-  for (std::size_t i = 0; i < count; ++i) items.emplace_back(faults::key(i), faults::value_of(faults::key(i)));
+  for (std::size_t i = 0; i < count; ++i)
+    items.emplace_back(larder::testing::key(i), larder::testing::value_of(larder::testing::key(i)));
   const std::size_t from = GENERATE(0U, 1U, 2U), to = (from + 1) % 3;
   for (int round = 0; round < 3; ++round) {
     use.cache.set_many(items);
@@ -146,9 +147,10 @@ TEST_CASE("clear() is complete while slots move") {
       left += static_cast<std::size_t>(std::count(keys.begin(), keys.end(), '\n'));
     }
     CHECK(left == 0);
-    const auto kept = other.get_many({faults::key(0), faults::key(1), faults::key(count - 1)});
-    CHECK(kept[0] == faults::value_of(faults::key(0)));
-    CHECK(kept[2] == faults::value_of(faults::key(count - 1)));
+    const auto kept =
+        other.get_many({larder::testing::key(0), larder::testing::key(1), larder::testing::key(count - 1)});
+    CHECK(kept[0] == larder::testing::value_of(larder::testing::key(0)));
+    CHECK(kept[2] == larder::testing::value_of(larder::testing::key(count - 1)));
   }
 }
 
@@ -162,19 +164,20 @@ TEST_CASE("a password and the fewest permissions are enough") {
   cluster.use_password("other");
   RedisCache cache(cluster.url({}, "app:s3cr3t@"), "acl:");
   std::vector<std::pair<std::string, std::string>> items;
-  for (std::size_t i = 0; i < 100; ++i) items.emplace_back(faults::key(i), faults::value_of(faults::key(i)));
+  for (std::size_t i = 0; i < 100; ++i)
+    items.emplace_back(larder::testing::key(i), larder::testing::value_of(larder::testing::key(i)));
   cache.set_many(items);
-  CHECK(cache.get(faults::key(7)) == faults::value_of(faults::key(7)));
-  const std::size_t slot = RedisCluster::slot_of(cluster.node(0), "acl:" + faults::key(7));
+  CHECK(cache.get(larder::testing::key(7)) == larder::testing::value_of(larder::testing::key(7)));
+  const std::size_t slot = RedisCluster::slot_of(cluster.node(0), "acl:" + larder::testing::key(7));
   const std::size_t from = cluster.first_owner(slot), to = (from + 1) % 3;
   cluster.begin_move(slot, from, to);
   CHECK(cluster.move_keys(slot, from, to, 100));
-  CHECK(cache.get(faults::key(7)) == faults::value_of(faults::key(7)));  // by ASK
+  CHECK(cache.get(larder::testing::key(7)) == larder::testing::value_of(larder::testing::key(7)));  // by ASK
   cluster.end_move(slot, from, to);
-  CHECK(cache.get(faults::key(7)) == faults::value_of(faults::key(7)));  // by MOVED
-  CHECK(cache.touch(faults::key(7), 60));
+  CHECK(cache.get(larder::testing::key(7)) == larder::testing::value_of(larder::testing::key(7)));  // by MOVED
+  CHECK(cache.touch(larder::testing::key(7), 60));
   cache.clear();
-  CHECK(cache.get(faults::key(7)) == std::nullopt);
+  CHECK(cache.get(larder::testing::key(7)) == std::nullopt);
   RedisCache wrong(cluster.url({}, "app:wr0ng@"), "acl:");
   const std::string message = larder::testing::message_of<larder::Error>([&] { wrong.get("key"); });
   CHECK_THAT(message, Catch::Matchers::ContainsSubstring("AUTH"));

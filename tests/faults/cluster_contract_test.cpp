@@ -15,11 +15,11 @@
 #include "support/redis_cluster.hpp"
 #include "support/redis_sentinel.hpp"
 
-using faults::RedisCluster;
-using faults::RedisProcess;
-using faults::RedisSentinels;
 using larder::BaseCache;
 using larder::RedisCache;
+using larder::testing::RedisCluster;
+using larder::testing::RedisProcess;
+using larder::testing::RedisSentinels;
 using std::chrono::milliseconds;
 
 namespace {

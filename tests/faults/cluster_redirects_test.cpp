@@ -20,14 +20,14 @@
 #include "support/faults.hpp"
 #include "support/testing.hpp"
 
-using faults::AnsweringServer;
-using faults::bulk;
-using faults::Words;
 using larder::RedisCache;
 using larder::redis::Cluster;
 using larder::redis::Options;
 using larder::redis::detail::slot_of;
+using larder::testing::AnsweringServer;
+using larder::testing::bulk;
 using larder::testing::message_of;
+using larder::testing::Words;
 using namespace std::chrono_literals;
 using Bytes = std::optional<std::string>;
 
@@ -59,7 +59,7 @@ bool is(const Words& words, std::string_view name) { return words.front() == nam
 
 /// A node that has all keys.
 Bytes serve(const Words& words) {
-  if (is(words, "GET")) return bulk(faults::value_of(words[1]));
+  if (is(words, "GET")) return bulk(larder::testing::value_of(words[1]));
   if (is(words, "SET")) return "+OK\r\n";
   if (is(words, "ASKING")) return "+OK\r\n";
   if (is(words, "CLUSTER")) return map_of({});
@@ -80,8 +80,8 @@ std::shared_ptr<Cluster> cluster(std::vector<std::string> seeds, const Options& 
 
 /// No server listens there.
 std::string nowhere() {
-  faults::Address address;
-  faults::listen_on(address).close();
+  larder::testing::Address address;
+  larder::testing::listen_on(address).close();
   return "127.0.0.1:" + std::to_string(address.port);
 }
 
@@ -96,19 +96,19 @@ TEST_CASE("MOVED is followed, remembered, and makes one caller ask for the map")
     return has_moved && is(words, "GET") ? moved(words[1], owner.address()) : serve(words);
   });
   RedisCache cache(cluster({other.address()}));
-  CHECK(cache.get("key") == faults::value_of("key"));
+  CHECK(cache.get("key") == larder::testing::value_of("key"));
   CHECK(owner.count("GET") == 0);
   has_moved = true;
-  for (int i = 0; i < 10; ++i) CHECK(cache.get("key") == faults::value_of("key"));
+  for (int i = 0; i < 10; ++i) CHECK(cache.get("key") == larder::testing::value_of("key"));
   CHECK(other.count("GET") == 2);  // before it moved, and once after
   CHECK(owner.count("GET") == 10);
   const bool learned = larder::testing::eventually([&] {
-    CHECK(cache.get("another key") == faults::value_of("another key"));
+    CHECK(cache.get("another key") == larder::testing::value_of("another key"));
     return other.count("CLUSTER") >= 2;
   });
   CHECK(learned);
   const auto before = other.count("GET");
-  CHECK(cache.get("a third key") == faults::value_of("a third key"));
+  CHECK(cache.get("a third key") == larder::testing::value_of("a third key"));
   CHECK(other.count("GET") == before);
   CHECK(other.count("CLUSTER") == 2);
 }
@@ -121,8 +121,8 @@ TEST_CASE("the host of a redirect may be a name, or nothing: then it is that of 
     return serve(words);
   });
   RedisCache cache(cluster({other.address()}));
-  CHECK(cache.get("key") == faults::value_of("key"));
-  CHECK(cache.get("key") == faults::value_of("key"));
+  CHECK(cache.get("key") == larder::testing::value_of("key"));
+  CHECK(cache.get("key") == larder::testing::value_of("key"));
   CHECK(other.count("GET") == 1);
 }
 
@@ -134,7 +134,7 @@ TEST_CASE("the host of a primary in the map may be nothing: then it is that of t
     return serve(words);
   });
   RedisCache cache(cluster({other.address()}));
-  CHECK(cache.get("key") == faults::value_of("key"));
+  CHECK(cache.get("key") == larder::testing::value_of("key"));
   CHECK(other.count("GET") == 0);
 }
 
@@ -149,7 +149,7 @@ TEST_CASE("ASK is followed for one command, and not remembered") {
     return is(words, "GET") || is(words, "SET") ? ask(words[1], target.address()) : serve(words);
   });
   RedisCache cache(cluster({source.address()}));
-  CHECK(cache.get("key") == faults::value_of("key"));
+  CHECK(cache.get("key") == larder::testing::value_of("key"));
   CHECK(cache.add("key", "value"));
   CHECK(source.count("GET") == 1);
   CHECK(source.count("SET") == 1);
@@ -179,9 +179,9 @@ TEST_CASE("nodes that pass a command on for ever are asked a few times") {
     addresses[i] = nodes[i]->address();
   }
   RedisCache cache(cluster({addresses[0]}));
-  faults::within(budget, [&] { CHECK(larder::testing::code_of([&] { cache.get("a key"); }) == code); });
+  larder::testing::within(budget, [&] { CHECK(larder::testing::code_of([&] { cache.get("a key"); }) == code); });
   CHECK(nodes[0]->count("GET") + nodes[1]->count("GET") == 6);
-  faults::within(budget, [&] { CHECK(larder::testing::code_of([&] { cache.add("a key", "v"); }) == code); });
+  larder::testing::within(budget, [&] { CHECK(larder::testing::code_of([&] { cache.add("a key", "v"); }) == code); });
 }
 
 TEST_CASE("a redirect that makes no sense is the server's error") {
@@ -203,7 +203,8 @@ TEST_CASE("a redirect to where nobody answers ends within the budget, and names 
   });
   RedisCache cache(cluster({node.address()}));
   std::string message;
-  faults::within(budget, [&] { message = message_of<larder::ConnectionError>([&] { cache.get("s3cr3t key"); }); });
+  larder::testing::within(budget,
+                          [&] { message = message_of<larder::ConnectionError>([&] { cache.get("s3cr3t key"); }); });
   CHECK_THAT(message, Catch::Matchers::ContainsSubstring(hole));
 }
 
@@ -220,8 +221,8 @@ TEST_CASE("a map that makes no sense is not believed, the next node is asked") {
     return is(words, "GET") ? moved(words[1], good.address()) : serve(words);
   });
   RedisCache cache(cluster({bad.address(), good.address()}));
-  CHECK(cache.get("key") == faults::value_of("key"));
-  CHECK(cache.get("another key") == faults::value_of("another key"));
+  CHECK(cache.get("key") == larder::testing::value_of("key"));
+  CHECK(cache.get("another key") == larder::testing::value_of("another key"));
   CHECK(bad.count("GET") == 0);
 }
 
@@ -230,11 +231,11 @@ TEST_CASE("without any map the redirects lead to the owners, and the map is aske
   AnsweringServer other(
       [&](const Words& words) -> Bytes { return is(words, "GET") ? moved(words[1], owner.address()) : serve(words); });
   RedisCache cache(cluster({other.address()}));
-  const auto begin = faults::Clock::now();
+  const auto begin = larder::testing::Clock::now();
   std::size_t calls = 0;
-  for (; faults::Clock::now() < begin + 1s; ++calls) {
-    const std::string key = faults::key(calls % 20);
-    REQUIRE(cache.get(key) == faults::value_of(key));
+  for (; larder::testing::Clock::now() < begin + 1s; ++calls) {
+    const std::string key = larder::testing::key(calls % 20);
+    REQUIRE(cache.get(key) == larder::testing::value_of(key));
   }
   CHECK(calls > 20);
   CHECK(other.count("GET") == 20);
@@ -249,11 +250,11 @@ TEST_CASE("however many threads are passed on, one of them asks for the map") {
     return is(words, "GET") ? moved(words[1], owner.address()) : serve(words);
   });
   RedisCache cache(cluster({other.address()}));
-  const auto begin = faults::Clock::now();
+  const auto begin = larder::testing::Clock::now();
   larder::testing::in_threads(16, [&](const std::string& me) {
-    for (std::size_t turn = 0; faults::Clock::now() < begin + 1s; ++turn) {
+    for (std::size_t turn = 0; larder::testing::Clock::now() < begin + 1s; ++turn) {
       const std::string key = me + " " + std::to_string(turn % 100);
-      if (cache.get(key) != faults::value_of(key)) throw std::runtime_error("a wrong value");
+      if (cache.get(key) != larder::testing::value_of(key)) throw std::runtime_error("a wrong value");
     }
   });
   CHECK(other.count("CLUSTER") + owner.count("CLUSTER") <= 11);
@@ -273,7 +274,7 @@ TEST_CASE("a node that is gone is asked no more once another one tells who has i
   CHECK_THROWS_AS(cache.get("key"), larder::ConnectionError);
   is_there = false;
   std::this_thread::sleep_for(200ms);  // when the map may be asked for again
-  CHECK(cache.get("key") == faults::value_of("key"));
+  CHECK(cache.get("key") == larder::testing::value_of("key"));
   CHECK(cache.add("key", "value"));
 }
 
@@ -286,10 +287,10 @@ TEST_CASE("slots that nobody serves are an error, and are found when somebody do
     return is(words, "GET") ? Bytes("-CLUSTERDOWN Hash slot not served\r\n") : serve(words);
   });
   RedisCache cache(cluster({node.address()}));
-  faults::within(20ms, [&] { CHECK(larder::testing::code_of([&] { cache.get("key"); }) == "CLUSTERDOWN"); });
+  larder::testing::within(20ms, [&] { CHECK(larder::testing::code_of([&] { cache.get("key"); }) == "CLUSTERDOWN"); });
   is_served = true;
   std::this_thread::sleep_for(200ms);  // when the map may be asked for again
-  CHECK(cache.get("key") == faults::value_of("key"));
+  CHECK(cache.get("key") == larder::testing::value_of("key"));
 }
 
 TEST_CASE("a map that is slow to come keeps nobody past his budget") {
@@ -300,17 +301,17 @@ TEST_CASE("a map that is slow to come keeps nobody past his budget") {
     return is_slow && is(words, "GET") ? moved(words[1], owner.address()) : serve(words);
   });
   RedisCache cache(cluster({other.address()}));
-  CHECK(cache.get("key") == faults::value_of("key"));
+  CHECK(cache.get("key") == larder::testing::value_of("key"));
   is_slow = true;
   std::this_thread::sleep_for(200ms);
-  faults::Load load(
+  larder::testing::Load load(
       4,
-      [&](faults::Tally& tally, std::size_t thread, std::size_t turn) {
+      [&](larder::testing::Tally& tally, std::size_t thread, std::size_t turn) {
         tally.get(cache, std::to_string(thread) + " " + std::to_string(turn), budget);
       },
       200);
   const auto tally = load.join();
-  faults::check(tally);
+  larder::testing::check(tally);
 }
 
 TEST_CASE("a change whose outcome is not known is not sent again") {
@@ -321,7 +322,7 @@ TEST_CASE("a change whose outcome is not known is not sent again") {
     return serve(words);
   });
   RedisCache cache(cluster({node.address()}));
-  CHECK(cache.get("key") == faults::value_of("key"));
+  CHECK(cache.get("key") == larder::testing::value_of("key"));
   const std::string message = message_of<larder::ConnectionError>([&] { cache.add("key", "value"); });
   CHECK_THAT(message, Catch::Matchers::ContainsSubstring("outcome is unknown"));
   CHECK(node.count("SET") == 1);

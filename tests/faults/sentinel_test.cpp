@@ -20,15 +20,15 @@
 #include "support/testing.hpp"
 #include "support/versioned_load.hpp"
 
-using faults::AnsweringServer;
-using faults::bulk;
-using faults::Clock;
-using faults::RedisSentinels;
-using faults::VersionedLoad;
-using faults::Words;
 using larder::RedisCache;
 using larder::redis::Sentinel;
+using larder::testing::AnsweringServer;
+using larder::testing::bulk;
+using larder::testing::Clock;
 using larder::testing::message_of;
+using larder::testing::RedisSentinels;
+using larder::testing::VersionedLoad;
+using larder::testing::Words;
 using namespace std::chrono_literals;
 using Bytes = std::optional<std::string>;
 
@@ -38,12 +38,12 @@ constexpr std::size_t threads = 8;
 const char* const short_times = "command_timeout=250ms&connect_timeout=250ms";
 
 long long milliseconds_of(Clock::duration time) {
-  return std::chrono::duration_cast<faults::milliseconds>(time).count();
+  return std::chrono::duration_cast<larder::testing::milliseconds>(time).count();
 }
 
 /// Until a sentinel names another primary than this port; returns when it did.
 Clock::time_point await_switch(RedisSentinels& redis, int old_port, std::size_t sentinel = 0) {
-  const bool switched = faults::wait_until([&] {
+  const bool switched = larder::testing::eventually([&] {
     const int named = redis.named_by(sentinel);
     return named != 0 && named != old_port;
   });
@@ -54,7 +54,7 @@ Clock::time_point await_switch(RedisSentinels& redis, int old_port, std::size_t 
 std::string primary_at(int port) { return "*2\r\n" + bulk("127.0.0.1") + bulk(std::to_string(port)); }
 
 Bytes serve(const Words& words) {
-  if (words.front() == "GET") return bulk(faults::value_of(words[1]));
+  if (words.front() == "GET") return bulk(larder::testing::value_of(words[1]));
   if (words.front() == "SET") return "+OK\r\n";
   return AnsweringServer::usual(words);
 }
@@ -103,8 +103,8 @@ TEST_CASE("the primary dies, and calls succeed as soon as the sentinels name ano
   INFO(seen.text());
   CHECK(seen.errors != 0);
   CHECK(seen.wrong == 0);
-  CHECK(late < 150 + faults::slack.count());
-  CHECK(seen.longest < 500ms + faults::slack);
+  CHECK(late < 150 + larder::testing::slack.count());
+  CHECK(seen.longest < 500ms + larder::testing::slack);
   if (freezes) redis.node(0).thaw();
 }
 
@@ -126,7 +126,7 @@ TEST_CASE("after a planned failover nobody stays on the old primary") {
               milliseconds_of(last_call - switched));
   INFO(seen.text());
   CHECK(redis.is_primary(0));  // it has not been told yet
-  CHECK(last_call - switched < 1s + faults::slack);
+  CHECK(last_call - switched < 1s + larder::testing::slack);
   CHECK(seen.errors == 0);
   CHECK(seen.wrong == 0);
 }
@@ -136,7 +136,7 @@ TEST_CASE("sentinels that are gone do not matter while the primary serves") {
   RedisCache cache(redis.url());
   cache.set("key", "value");
   redis.sentinel(0).kill();
-  faults::Load load(4, [&](faults::Tally& tally, std::size_t, std::size_t) {
+  larder::testing::Load load(4, [&](larder::testing::Tally& tally, std::size_t, std::size_t) {
     tally.call(1500ms, [&] {
       if (cache.get("key") != "value") throw std::runtime_error("a wrong value");
     });
@@ -159,11 +159,11 @@ TEST_CASE("a sentinel that dies together with the primary is replaced by another
   RedisSentinels redis(1, 3);
   RedisCache cache(redis.url(short_times));
   cache.set("key", "value");
-  REQUIRE(faults::wait_until([&] { return redis.node(1).ask({"GET", "key"}) == "value"; }));
+  REQUIRE(larder::testing::eventually([&] { return redis.node(1).ask({"GET", "key"}) == "value"; }));
   redis.sentinel(0).kill();
   redis.node(0).kill();
   await_switch(redis, redis.port(0), 1);
-  const bool serves = faults::wait_until(
+  const bool serves = larder::testing::eventually(
       [&] {
         try {
           return cache.get("key") == "value";
@@ -193,7 +193,7 @@ TEST_CASE("a name that no sentinel knows is said") {
   AnsweringServer one(names(none)), other(names(none));
   RedisCache cache(client_of({one.address(), other.address()}));
   std::string message;
-  faults::within(20ms, [&] { message = message_of<larder::ConnectionError>([&] { cache.get("key"); }); });
+  larder::testing::within(20ms, [&] { message = message_of<larder::ConnectionError>([&] { cache.get("key"); }); });
   CHECK_THAT(message, Catch::Matchers::ContainsSubstring("main"));
   CHECK(one.count("SENTINEL") == 1);
   CHECK(other.count("SENTINEL") == 1);
@@ -206,15 +206,15 @@ TEST_CASE("a server that a sentinel names is not believed before it says that it
   SECTION("at first") {
     liar_names = replica.port();
     RedisCache cache(client_of({liar.address(), honest.address()}));
-    CHECK(cache.get("key") == faults::value_of("key"));
+    CHECK(cache.get("key") == larder::testing::value_of("key"));
     CHECK(replica.count("GET") == 0);
   }
   SECTION("later") {
     RedisCache cache(client_of({liar.address(), honest.address()}));
-    CHECK(cache.get("key") == faults::value_of("key"));
+    CHECK(cache.get("key") == larder::testing::value_of("key"));
     liar_names = replica.port();
     const auto until = Clock::now() + 500ms;
-    while (Clock::now() < until) CHECK(cache.get("key") == faults::value_of("key"));
+    while (Clock::now() < until) CHECK(cache.get("key") == larder::testing::value_of("key"));
     CHECK(replica.count("GET") == 0);
     CHECK(honest.count("SENTINEL") >= 1);
   }
@@ -222,7 +222,7 @@ TEST_CASE("a server that a sentinel names is not believed before it says that it
     liar_names = replica.port();
     RedisCache cache(client_of({liar.address()}));
     std::string message;
-    faults::within(budget, [&] { message = message_of<larder::ConnectionError>([&] { cache.get("key"); }); });
+    larder::testing::within(budget, [&] { message = message_of<larder::ConnectionError>([&] { cache.get("key"); }); });
     CHECK_THAT(message, Catch::Matchers::ContainsSubstring("not the primary"));
   }
 }
@@ -238,7 +238,7 @@ TEST_CASE("what is no address is not used") {
       [&](const Words& words) { return words.front() == "SENTINEL" ? Bytes(garbage) : AnsweringServer::usual(words); });
   AnsweringServer honest(names(port));
   RedisCache cache(client_of({bad.address(), honest.address()}));
-  CHECK(cache.get("key") == faults::value_of("key"));
+  CHECK(cache.get("key") == larder::testing::value_of("key"));
 }
 
 TEST_CASE("READONLY asks the sentinels at once, and the command goes to the new primary, also one not to be repeated") {
@@ -257,7 +257,7 @@ TEST_CASE("READONLY asks the sentinels at once, and the command goes to the new 
   });
   CHECK(cache.add("key", "value"));
   CHECK(new_primary.count("SET") == 1);
-  CHECK(cache.get("key") == faults::value_of("key"));
+  CHECK(cache.get("key") == larder::testing::value_of("key"));
   CHECK(old_primary.count("GET") == 0);
 }
 
@@ -271,13 +271,13 @@ TEST_CASE("a sentinel that says nothing keeps nobody for long") {
   });
   AnsweringServer honest(names(port));
   RedisCache cache(client_of({hung.address(), honest.address()}));
-  CHECK(cache.get("key") == faults::value_of("key"));
+  CHECK(cache.get("key") == larder::testing::value_of("key"));
   hangs = true;
   const auto until = Clock::now() + 1s;
   Clock::duration longest{};
   while (Clock::now() < until) {
     const auto begin = Clock::now();
-    CHECK(cache.get("key") == faults::value_of("key"));
+    CHECK(cache.get("key") == larder::testing::value_of("key"));
     longest = std::max(longest, Clock::now() - begin);
   }
   CHECK(longest < 300ms);

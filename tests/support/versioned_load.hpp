@@ -16,8 +16,9 @@
 #include <vector>
 
 #include "sockets.hpp"
+#include "testing.hpp"
 
-namespace faults {
+namespace larder::testing {
 
 /// Threads that set and get keys of their own, one by one and in batches, and know which versions a key can have: the
 /// last that was set, and those whose set failed since. Every value names its key and version.
@@ -60,7 +61,7 @@ class VersionedLoad {
     std::vector<std::size_t> targets;
     for (const auto& done : turns_) targets.push_back(done + turns);
     for (std::size_t i = 0; i < targets.size(); ++i) {
-      wait_until([&] { return turns_[i] >= targets[i]; });
+      eventually([&] { return turns_[i] >= targets[i]; });
     }
   }
 
@@ -200,4 +201,4 @@ class VersionedLoad {
   std::vector<std::thread> threads_;
 };
 
-}  // namespace faults
+}  // namespace larder::testing
