@@ -5,14 +5,13 @@
 #include <exception>
 #include <iostream>
 #include <larder/larder.hpp>
-#include <memory>
 #include <string>
 
 using namespace std::chrono_literals;
 
 int main(int argc, char** argv) try {
   const std::string url = argc > 1 ? argv[1] : "redis://127.0.0.1";
-  const auto client = std::make_shared<larder::redis::Pool>(larder::redis::Options::from_url(url));
+  const auto client = larder::redis::make_client(url);
   larder::RedisCache users(client, "shared_client:users:");
   larder::RedisCache pages(client, "shared_client:pages:");
 
