@@ -66,7 +66,7 @@ const std::vector<std::pair<std::string, void (*)(RedisCache&)>> operations{
     {"add", [](RedisCache& cache) { cache.add("key", "value"); }},
     {"touch", [](RedisCache& cache) { cache.touch("key", 60); }},
     {"touch, never", [](RedisCache& cache) { cache.touch("key", {}); }},
-    {"contains", [](RedisCache& cache) { cache.contains("key"); }},
+    {"contains", [](RedisCache& cache) { static_cast<void>(cache.contains("key")); }},
     {"erase", [](RedisCache& cache) { cache.erase("key"); }},
     {"clear", [](RedisCache& cache) { cache.clear(); }},
     {"get_many",
@@ -127,7 +127,7 @@ TEST_CASE("each call is one command, or one pipeline") {
   CHECK(sent([&] { cache.touch("k", 500ms); }) == "PEXPIRE p:k 500");
   CHECK(sent([&] { cache.touch("k", {}); }) == "EXISTS p:k\nPERSIST p:k");
   CHECK(sent([&] { cache.touch("k", 0); }) == "DEL p:k");
-  CHECK(sent([&] { cache.contains("k"); }) == "EXISTS p:k");
+  CHECK(sent([&] { static_cast<void>(cache.contains("k")); }) == "EXISTS p:k");
   CHECK(sent([&] { cache.erase("k"); }) == "DEL p:k");
   CHECK(sent([&] { cache.get_many({"a", "b", "a"}); }) == "MGET p:a p:b p:a");
   CHECK(sent([&] { cache.set_many({{"a", "1"}, {"b", "2"}}); }) == "SET p:a 1\nSET p:b 2");
@@ -467,7 +467,7 @@ TEST_CASE("a cache counts what came of its calls") {
   cache.erase("c");
   cache.set("a", "v", 0);
   cache.erase_many({"a", "b", "c"});
-  cache.contains("a");
+  static_cast<void>(cache.contains("a"));
   const larder::CacheStats stats = cache.stats();
   CHECK(stats.hits == 3);
   CHECK(stats.misses == 2);

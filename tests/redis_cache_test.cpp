@@ -283,7 +283,7 @@ TEST_CASE("a user who may not touch some keys of a batch is told which, and the 
   CHECK(code_of([&] { cache.touch("theirs", 1); }) == "NOPERM");
   CHECK(code_of([&] { cache.touch("theirs", {}); }) == "NOPERM");
   CHECK(code_of([&] { cache.erase("theirs"); }) == "NOPERM");
-  CHECK(code_of([&] { cache.contains("theirs"); }) == "NOPERM");
+  CHECK(code_of([&] { static_cast<void>(cache.contains("theirs")); }) == "NOPERM");
   cache.set("mine:c", "3");
   CHECK(cache.get("mine:c") == "3");
 }

@@ -7,9 +7,12 @@
 namespace larder::testing {
 
 /// A request as it goes over the wire.
-inline std::string request(std::initializer_list<std::string_view> words) {
+template <class Words = std::initializer_list<std::string_view>>
+std::string request(const Words& words) {
   std::string bytes = "*" + std::to_string(words.size()) + "\r\n";
-  for (const auto word : words) bytes.append("$" + std::to_string(word.size()) + "\r\n").append(word).append("\r\n");
+  for (const std::string_view word : words) {
+    bytes.append("$" + std::to_string(word.size()) + "\r\n").append(word).append("\r\n");
+  }
   return bytes;
 }
 
