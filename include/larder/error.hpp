@@ -46,16 +46,21 @@ class ProtocolError : public ConnectionError {
   using ConnectionError::ConnectionError;
 };
 
-/// The server answered with an error. what() is its text, which begins with the code.
+/// The server answered with an error. what() is its text, which begins with the code; if it refused a connection, its
+/// address stands before that.
 class ServerError : public Error {
  public:
-  using Error::Error;
+  /// `code_begin` is where in the text the code begins.
+  explicit ServerError(const std::string& text, std::size_t code_begin = 0) : Error(text), code_begin_(code_begin) {}
 
   /// The first word of the error, as in "WRONGTYPE", "OOM", "NOPERM".
   std::string code() const {
-    const std::string text = what();
+    const std::string text = what() + code_begin_;
     return text.substr(0, text.find(' '));
   }
+
+ private:
+  std::size_t code_begin_;
 };
 
 /// The server refused some items of a batch, and carried out the others. what() and code() are those of the first

@@ -1,6 +1,9 @@
 #include <larder/error.hpp>
 #include <larder/redis/options.hpp>
 
+#include <sys/socket.h>
+#include <sys/un.h>
+
 #include <chrono>
 #include <cstddef>
 #include <string>
@@ -66,6 +69,32 @@ TEST_CASE("a URL names the host, the port and the database") {
   CHECK(from("redis:///5").database == 5);
   CHECK(from("redis://h?db=4").database == 4);
   CHECK(from("redis://h/?database=4").database == 4);
+}
+
+TEST_CASE("valkey:// is redis://") {
+  const Options options = from("valkey://user:pass@cache.example:7000/3?connections=2");
+  CHECK(options.host == "cache.example");
+  CHECK(options.username == "user");
+  CHECK(options.database == 3);
+  CHECK(options.connections == 2);
+  CHECK(refusal("valkeys://h") == refusal("rediss://h"));
+}
+
+TEST_CASE("the path of a unix socket is no longer than the system takes it") {
+  const std::string longest = "/" + std::string(sizeof(sockaddr_un::sun_path) - 2, 'p');
+  CHECK(from("unix://" + longest).unix_socket == longest);
+  const std::string message = refusal("unix://" + longest + "p");
+  CHECK_THAT(message, Catch::Matchers::ContainsSubstring("unix_socket"));
+  CHECK_THAT(message, Catch::Matchers::ContainsSubstring(std::to_string(longest.size())));
+}
+
+TEST_CASE("an option that does not exist is answered with those that do") {
+  const std::string message = refusal("redis://h?conect_timeout=1s");
+  for (const auto* part : {"conect_timeout", "connect_timeout", "database", "max_reply_bytes"}) {
+    CHECK_THAT(message, Catch::Matchers::ContainsSubstring(part));
+  }
+  const std::string secret = refusal("redis://h?password=pa&s3cr3t=1");
+  CHECK_THAT(secret, Catch::Matchers::ContainsSubstring("connect_timeout"));
 }
 
 TEST_CASE("an IPv6 address stands in brackets") {
@@ -162,6 +191,10 @@ TEST_CASE("what is wrong with a URL is named, and nothing of it shown") {
       {"redis://[::1", "host"},
       {"redis://[]", "host"},
       {"redis://a%00b", "host"},
+      {"redis://a%0Ab", "host"},
+      {"redis://a%0D%0Ab", "host"},
+      {"redis://a%7Fb", "host"},
+      {"redis://a b", "host"},
       {"redis://?host=", "host"},
 
       {"redis://h/x", "database"},

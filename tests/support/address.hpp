@@ -16,6 +16,8 @@ struct Address {
     if (path.empty()) options.port = port;
     return options;
   }
+  /// As it stands in messages.
+  std::string text() const { return path.empty() ? "127.0.0.1:" + std::to_string(port) : path; }
   std::string url() const { return path.empty() ? "redis://127.0.0.1:" + std::to_string(port) : "unix://" + path; }
 };
 

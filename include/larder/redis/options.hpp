@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#ifndef _WIN32
+#include <sys/socket.h>
+#include <sys/un.h>
+#endif
+
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <memory>
@@ -12,6 +18,18 @@
 #include "../observer.hpp"
 #include "../version.hpp"
 #include "detail/url.hpp"
+
+namespace larder::redis::detail {
+inline namespace LARDER_ABI {
+
+#ifdef _WIN32
+constexpr std::size_t longest_unix_path = 107;
+#else
+constexpr std::size_t longest_unix_path = sizeof(sockaddr_un::sun_path) - 1;
+#endif
+
+}  // namespace LARDER_ABI
+}  // namespace larder::redis::detail
 
 namespace larder::redis {
 inline namespace LARDER_ABI {
@@ -89,13 +107,22 @@ class OptionSetter {
       }
       bit <<= 1;
     });
-    if (!known) {  // after a password with an unencoded '&' it may be a part of that
-      throw InvalidArgument("URL: unknown option" + (has_password_option_ ? "" : " " + std::string(name)));
-    }
+    if (!known) throw_unknown(name);
     has_password_option_ = has_password_option_ || name == "password";
   }
 
  private:
+  [[noreturn]] void throw_unknown(std::string_view name) {
+    std::string text = "URL: unknown option";
+    if (!has_password_option_) text.append(" ").append(name);  // else it may be a part of one with an unencoded '&'
+    const char* before = "; there are: ";
+    for_each_option(options_, [&](std::string_view option, const auto&) {
+      text.append(before).append(option);
+      before = ", ";
+    });
+    throw InvalidArgument(text);
+  }
+
   Options& options_;
   unsigned given_ = 0;  // a bit for each option that has been set
   bool has_password_option_ = false;
@@ -130,10 +157,16 @@ inline Options Options::from_url(std::string_view text) {
 
 inline void Options::validate() const {
   using detail::throw_bad_option;
-  const auto is_text = [](const std::string& text) { return text.find('\0') == std::string::npos; };
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) <= ' ' || c == '\x7F'; };
   if (unix_socket.empty() && host.empty()) throw_bad_option("host", "must not be empty");
-  if (!is_text(host)) throw_bad_option("host", "must not contain a NUL byte");
-  if (!is_text(unix_socket)) throw_bad_option("unix_socket", "must not contain a NUL byte");
+  if (std::any_of(host.begin(), host.end(), is_control)) {
+    throw_bad_option("host", "must not contain spaces or control characters");
+  }
+  if (unix_socket.find('\0') != std::string::npos) throw_bad_option("unix_socket", "must not contain a NUL byte");
+  if (unix_socket.size() > detail::longest_unix_path) {
+    throw_bad_option("unix_socket", "must have at most " + std::to_string(detail::longest_unix_path) +
+                                        " bytes, which is all that the system takes");
+  }
   if (port < 1 || port > 65535) throw_bad_option("port", "must be from 1 to 65535");
   if (database < 0) throw_bad_option("database", "must not be negative");
   constexpr auto longest = std::chrono::hours(24 * 365);

@@ -3,6 +3,7 @@
 
 #include <hiredis/hiredis.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -10,7 +11,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 
 #include "../detail/process.hpp"
@@ -19,6 +19,7 @@
 #include "client.hpp"
 #include "command.hpp"
 #include "detail/call.hpp"
+#include "detail/call_error.hpp"
 #include "detail/cancellation.hpp"
 #include "detail/hiredis.hpp"
 #include "detail/scheduler.hpp"
@@ -60,8 +61,10 @@ class Pool : public Client {
   /// the default. Throws InvalidArgument if it cannot be used.
   explicit Pool(redisContext* borrowed) : borrowed_(borrowed) {
     detail::Stream::validate(borrowed);
-    const auto timeout = detail::receive_timeout(borrowed->fd);
+    constexpr std::chrono::milliseconds longest = std::chrono::hours(24 * 365);
+    const auto timeout = (std::min)(detail::receive_timeout(borrowed->fd), longest);
     if (timeout.count() != 0) options_.command_timeout = timeout;
+    options_.validate();
     larder::detail::watch_forks();
     scheduler_ = new detail::Scheduler(options_, borrowed_);
   }
@@ -86,8 +89,9 @@ class Pool : public Client {
     refuse_those_for_own_connections(commands, count);
     const detail::NoCancellation until_end;
     detail::Call call = make_call(commands, count, replies, deadline);
-    scheduler().finish(call);
-    throw_failure_of(call);
+    detail::Scheduler& its_scheduler = scheduler();
+    its_scheduler.finish(call);
+    if (call.failure) detail::throw_failure_of(call, its_scheduler.address(), options_);
   }
 
   static void refuse_those_for_own_connections(const Command* commands, std::size_t count) {
@@ -108,11 +112,6 @@ class Pool : public Client {
     return {commands, count, replies, now, end, end + options_.connect_timeout};
   }
 
-  static void throw_failure_of(const detail::Call& call) {
-    if (!call.failure) return;
-    call.failure.raise(call.was_sent && !call.is_repeatable() ? unknown_outcome : "", call.has_unknown_outcome());
-  }
-
   // That of this process. A forked child cannot use its parent's, nor even free it: another thread may have been at
   // work on it.
   detail::Scheduler& scheduler() {
@@ -123,8 +122,6 @@ class Pool : public Client {
     if (scheduler_.compare_exchange_strong(scheduler, fresh.get())) return *fresh.release();
     return *scheduler;
   }
-
-  static constexpr std::string_view unknown_outcome = "; the outcome is unknown: the command may have been carried out";
 
   Options options_;
   redisContext* const borrowed_;

@@ -76,6 +76,10 @@ class Reply {
     if (kind_ != Kind::status && kind_ != Kind::null) throw_unless(Kind::status);
     return kind_ == Kind::status;
   }
+  /// Whether it is this status.
+  bool is_status(std::string_view text) const noexcept {
+    return kind_ == Kind::status && *std::get_if<std::string>(&content_) == text;
+  }
   /// True for the status OK, false for nil. Another status is a ProtocolError, too: after MULTI, QUEUED says that
   /// nothing was done.
   bool is_ok() const {

@@ -2,6 +2,10 @@
 #include <larder/redis/detail/reply_parser.hpp>
 #include <larder/redis/reply.hpp>
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -217,3 +221,39 @@ TEST_CASE("a line that never ends is refused") {
                       line, [] { return std::size_t{16}; }, 1000),
                   ProtocolError);
 }
+
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST_CASE("the room for a large reply is given back when the reply has been taken") {
+  const auto in_use = [] {
+    const auto memory = ::mallinfo2();
+    return memory.uordblks + memory.hblkhd;
+  };
+  constexpr std::size_t size = 64 << 20;
+  ReplyParser parser(size + 100);
+  const auto read_one = [&](std::size_t bytes) {
+    const std::string stream = "$" + std::to_string(bytes) + "\r\n" + std::string(bytes, 'x') + "\r\n";
+    parser.feed(stream.data(), stream.size());
+    Reply* const reply = parser.next();
+    REQUIRE(reply);
+    CHECK(reply->take_string().value().size() == bytes);
+  };
+  const auto before = in_use();
+  for (int i = 0; i < 3; ++i) {
+    read_one(size);
+    CHECK(in_use() < before + (4 << 20));
+  }
+  read_one(1000);
+  CHECK(parser.is_empty());
+
+  // Not while the next reply has begun.
+  const std::string large = "$" + std::to_string(size) + "\r\n" + std::string(size, 'x') + "\r\n$3\r\nab";
+  parser.feed(large.data(), large.size());
+  REQUIRE(parser.next());
+  CHECK(parser.next() == nullptr);
+  parser.feed("c\r\n", 3);
+  Reply* const next = parser.next();
+  REQUIRE(next);
+  CHECK(next->take_string() == "abc");
+  CHECK(parser.is_empty());
+}
+#endif

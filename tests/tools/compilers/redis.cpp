@@ -83,7 +83,7 @@ void use_nobody() {
   larder::RedisCache by_pool(std::make_shared<larder::redis::Pool>(options));
   for (larder::RedisCache* cache : {&by_url, &by_pool}) {
     const std::string message = message_of<larder::ConnectionError>([&] { cache->get("key"); });
-    if (message.find("cannot connect to 127.0.0.1:1: ") != 0) throw std::logic_error("the error is: " + message);
+    if (message.find("127.0.0.1:1: cannot connect: ") != 0) throw std::logic_error("the error is: " + message);
     message_of<larder::ConnectionError>([&] { program::make_every_call(*cache); });
   }
 

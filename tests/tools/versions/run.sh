@@ -46,12 +46,26 @@ in_chroot() {
   ' bash "$chroot" "$@"
 }
 
+# The headers of either hiredis with the library of the other.
+mixed() {
+  local dir library
+  dir=$(mktemp -d)
+  library=$(find "$1/lib" -name libhiredis.so)
+  c++ -std=c++17 -I include -isystem "$1/include" tests/tools/versions/mixed.cpp -o "$dir/new-headers" -lhiredis -pthread
+  c++ -std=c++17 -I include tests/tools/versions/mixed.cpp -o "$dir/old-headers" "$library" \
+    -Wl,-rpath,"$(dirname "$library")" -pthread
+  "$dir/new-headers" "$dir/1.sock"
+  "$dir/old-headers" "$dir/2.sock"
+  rm -rf "$dir"
+}
+
 leg() {
   case $1 in
     hiredis-1.2)
       local prefix=$PWD/build/hiredis-trixie
       need compiler cmake ninja redis catch2 curl cachecontrol python-redis
       [[ -e $prefix/include/hiredis/hiredis.h ]] || tests/tools/hiredis.sh trixie "$prefix"
+      mixed "$prefix"
       tests/tools/versions/suite.sh build/hiredis-1.2 libhiredis.so.1 redis-server -D CMAKE_PREFIX_PATH="$prefix"
       ;;
     trixie-redis)

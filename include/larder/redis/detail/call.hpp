@@ -34,7 +34,13 @@ struct Call {
   static constexpr std::size_t max_joining_bytes = 8 * 1024;
 
   Call(const Command* first, std::size_t number, Reply* answers, Deadline begin, Deadline end, Deadline latest) noexcept
-      : commands(first), count(number), replies(answers), started(begin), deadline(end), limit(latest) {
+      : commands(first),
+        count(number),
+        replies(answers),
+        started(begin),
+        is_bounded(end == latest),
+        deadline(end),
+        limit(latest) {
     for (std::size_t i = 0; i < count; ++i) bytes += commands[i].size();
     is_large = count > max_joining_commands || bytes > max_joining_bytes;
   }
@@ -47,8 +53,9 @@ struct Call {
   std::size_t bytes = 0;   // of all commands
   bool is_large = false;   // takes a connection for itself instead of joining a batch
   const Deadline started;  // when it was made
+  const bool is_bounded;   // by its caller, whatever it has to wait for
   Deadline deadline;       // later if the call has to connect first
-  const Deadline limit;    // the deadline is never later than this
+  Deadline limit;          // the deadline is never later than this
 
   bool is_repeatable() const noexcept {
     return std::all_of(commands, commands + count, [](const Command& command) { return command.repeatable(); });

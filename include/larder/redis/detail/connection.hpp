@@ -112,6 +112,9 @@ class Connection {
     return true;
   }
 
+  // Waits for bytes or, while commands are unsent, until more can be sent.
+  void wait(Deadline deadline) { stream_.wait(has_unsent() ? POLLIN | POLLOUT : POLLIN, deadline); }
+
   // The next reply, if it is there, else null. It stays until the next call, and can be moved from.
   Reply* next() { return parser_.next(); }
 

@@ -7,7 +7,6 @@
 #include <exception>
 #include <new>
 #include <string>
-#include <string_view>
 
 #include "../../error.hpp"
 #include "../../version.hpp"
@@ -52,24 +51,34 @@ class Failure {
   bool is_timeout() const noexcept { return kind_ == Kind::timeout; }
   // Whether it comes from this process and says nothing about the server.
   bool is_local() const noexcept { return kind_ == Kind::memory || kind_ == Kind::other; }
+  // Whether the server is there, and had no time: it runs a script.
+  bool is_busy() const noexcept { return kind_ == Kind::server && std::strncmp(text_, "BUSY ", 5) == 0; }
   const char* text() const noexcept { return kind_ == Kind::none ? "" : text_; }
 
-  // Throws it, as an error whose text ends with `also`. `outcome_unknown`: a change was sent, and no answer came.
-  [[noreturn]] void raise(std::string_view also, bool outcome_unknown) const {
-    const std::string text = std::string(text_).append(also);
+  // Whether there was no connection yet.
+  bool is_of_connecting() const noexcept { return is_of_connecting_; }
+  Failure while_connecting() const noexcept {
+    Failure copy = *this;
+    copy.is_of_connecting_ = true;
+    return copy;
+  }
+
+  // Throws it, as an error of this text if it is one of the server or the way to it; the text of a ServerError has its
+  // code at `code_begin`. `outcome_unknown`: a change was sent, and no answer came.
+  [[noreturn]] void raise(const std::string& text, std::size_t code_begin, bool outcome_unknown) const {
     switch (kind_) {
       case Kind::timeout:
         throw TimeoutError(text, outcome_unknown);
       case Kind::protocol:
         throw ProtocolError(text, outcome_unknown);
       case Kind::server:
-        throw ServerError(text);
+        throw ServerError(text, code_begin);
       case Kind::argument:
-        throw InvalidArgument(text);
+        throw InvalidArgument(text_);
       case Kind::memory:
         throw std::bad_alloc();
       case Kind::other:
-        throw Error(text);
+        throw Error(text_);
       case Kind::connection:
       case Kind::none:
         break;
@@ -87,7 +96,8 @@ class Failure {
   }
 
   Kind kind_ = Kind::none;
-  char text_[255];  // with a NUL at its end, if there is a kind
+  bool is_of_connecting_ = false;
+  char text_[254];  // with a NUL at its end, if there is a kind
 };
 
 }  // namespace LARDER_ABI

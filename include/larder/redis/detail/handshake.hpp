@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <chrono>
 #include <cstddef>
+#include <new>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,63 +24,108 @@ class LostInHandshake : public ConnectionError {
   using ConnectionError::ConnectionError;
 };
 
-// What the server has to know before the first command.
-inline std::vector<Command> handshake_commands(const Options& options) {
-  std::vector<Command> commands;
-  if (!options.username.empty()) {
-    commands.emplace_back("AUTH", options.username, options.password);
-  } else if (!options.password.empty()) {
-    commands.emplace_back("AUTH", options.password);
+// What is said to a server before the first command: who asks, for which database. In steps that do not wait.
+class Handshake {
+ public:
+  explicit Handshake(const Options& options) : has_user_(!options.username.empty()) {
+    if (has_user_) {
+      commands_.emplace_back("AUTH", options.username, options.password);
+    } else if (!options.password.empty()) {
+      commands_.emplace_back("AUTH", options.password);
+    }
+    if (options.database != 0) commands_.emplace_back("SELECT", options.database);
+    if (!options.client_name.empty()) commands_.emplace_back("CLIENT", "SETNAME", options.client_name);
+    if (options.primary_only) commands_.emplace_back("HELLO", 2);
+    commands_.emplace_back("PING");
   }
-  if (options.database != 0) commands.emplace_back("SELECT", options.database);
-  if (!options.client_name.empty()) commands.emplace_back("CLIENT", "SETNAME", options.client_name);
-  if (options.primary_only) commands.emplace_back("HELLO", 2);
-  commands.emplace_back("PING");  // shows whether it serves us at all
-  for (Command& command : commands) {
-    if (command.name() != "HELLO") command.expects(Reply::Kind::status);
-  }
-  return commands;
-}
 
-// Throws ConnectionError if the answer to HELLO says that the server is a replica. A server that does not know the
-// command is believed.
-inline void check_role(Reply& hello) {
-  if (hello.kind() != Reply::Kind::array) return;
-  const auto parts = hello.take_array();
-  const auto is = [](const Reply& part, std::string_view text) {
-    return part.kind() == Reply::Kind::string && part.string() == text;
-  };
-  for (std::size_t i = 0; i + 1 < parts.size(); i += 2) {
-    if (is(parts[i], "role") && !is(parts[i + 1], "master")) throw ConnectionError("the server is not the primary");
+  // On a new connection.
+  void begin(Connection& connection) {
+    answered_ = 0;
+    for (const Command& command : commands_) {
+      if (!connection.has_room_for(command.size())) {
+        throw InvalidArgument("user name, password and client name are too long for one request");
+      }
+      connection.append(command);
+    }
   }
-}
 
-// Authenticates and selects the database. Throws LostInHandshake, or ServerError if the server refuses.
-inline void shake_hands(Connection& connection, const Options& options, Deadline deadline) {
-  const auto commands = handshake_commands(options);
-  std::vector<Reply> replies(commands.size());
-  bool in_time = true;
-  try {
-    in_time = connection.exchange(commands.data(), commands.size(), replies.data(), deadline, nullptr);
-  } catch (const ProtocolError&) {
-    throw;
-  } catch (const ConnectionError& error) {
-    throw LostInHandshake(error.what());
+  // Goes on as far as that is possible without waiting. Throws ServerError if the server refuses, LostInHandshake or
+  // ProtocolError.
+  void step(Connection& connection) {
+    try {
+      connection.send_now();
+      connection.receive_now(std::chrono::steady_clock::now());
+    } catch (const ConnectionError& error) {
+      throw LostInHandshake(error.what());
+    }
+    while (Reply* reply = connection.next()) {
+      if (is_done()) throw ProtocolError("the server sent a reply that nobody asked for");
+      check(commands_[answered_], *reply);
+      ++answered_;
+    }
   }
-  if (!in_time) throw TimeoutError("the server did not answer to a new connection in the time allowed");
-  const bool authenticates = !options.username.empty() || !options.password.empty();
-  if (authenticates && !replies.front().failure().empty()) {
-    const std::string_view refusal = replies.front().failure();  // may repeat the password
-    throw ServerError(std::string(refusal.substr(0, refusal.find(' '))) + " the server refused AUTH");
+
+  // Whether the server serves.
+  bool is_done() const noexcept { return answered_ == commands_.size(); }
+  bool was_answered() const noexcept { return answered_ != 0; }
+
+ private:
+  // Whatever else the server refuses, it may serve the commands that are to come.
+  void check(const Command& command, Reply& reply) const {
+    const std::string_view failure = reply.failure();
+    const std::string_view code = failure.substr(0, failure.find(' '));
+    const std::string_view name = command.name();
+    if (failure.empty()) {
+      if (reply.kind() == Reply::Kind::out_of_memory) throw std::bad_alloc();
+      if (name == "HELLO") return check_role(reply);
+      if (!reply.is_status(name == "PING" ? "PONG" : "OK")) {
+        throw ProtocolError("the server's answer does not fit " + std::string(name));
+      }
+    } else if (name == "AUTH") {
+      throw ServerError(auth_refusal(failure, code));
+    } else if (name == "SELECT" || code == "NOAUTH" || code == "DENIED" || is_full(failure)) {
+      throw ServerError(std::string(failure));
+    }
   }
-  if (options.primary_only) check_role(replies[replies.size() - 2]);
-  const std::size_t others = replies.size() - (options.primary_only ? 2 : 1);
-  for (std::size_t i = 0; i < others; ++i) (void)replies[i].is_status();
-  const std::string_view failure = replies.back().failure();
-  const std::string_view code = failure.substr(0, failure.find(' '));
-  const bool serves = code == "NOPERM" || code == "LOADING" || code == "MASTERDOWN" || code == "BUSY";
-  if (!serves) (void)replies.back().is_status();
-}
+
+  // Throws ConnectionError if the answer to HELLO says that the server is a replica. A server that does not know the
+  // command is believed.
+  static void check_role(Reply& hello) {
+    if (hello.kind() != Reply::Kind::array) return;
+    const auto parts = hello.take_array();
+    const auto is = [](const Reply& part, std::string_view text) {
+      return part.kind() == Reply::Kind::string && part.string() == text;
+    };
+    for (std::size_t i = 0; i + 1 < parts.size(); i += 2) {
+      if (is(parts[i], "role") && !is(parts[i + 1], "master")) throw ConnectionError("the server is not the primary");
+    }
+  }
+
+  static bool contains(std::string_view text, std::string_view part) noexcept {
+    return text.find(part) != std::string_view::npos;
+  }
+  static bool is_full(std::string_view failure) noexcept { return contains(failure, "max number of clients"); }
+
+  // The server's own text may repeat the password, unless it has another code than ERR.
+  std::string auth_refusal(std::string_view failure, std::string_view code) const {
+    const char* why = "the server refused AUTH";
+    if (contains(failure, "without any password") || contains(failure, "no password is set")) {
+      why = "a password was given, and the server has none set";
+    } else if (code == "WRONGPASS" || contains(failure, "invalid password")) {
+      why = has_user_ ? "the user is unknown or disabled, or the password is wrong" : "the password is wrong";
+    } else if (contains(failure, "wrong number of arguments")) {
+      why = "a user name was given, and the server has none (Redis before 6)";
+    } else if (code != "ERR" || is_full(failure)) {
+      return std::string(failure);
+    }
+    return std::string(code) + ' ' + why;
+  }
+
+  std::vector<Command> commands_;
+  std::size_t answered_ = 0;
+  bool has_user_;
+};
 
 }  // namespace LARDER_HIREDIS_ABI
 }  // namespace larder::redis::detail

@@ -3,6 +3,7 @@
 
 #include <hiredis/hiredis.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
@@ -10,6 +11,7 @@
 #include <new>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <variant>
 
 #include "../../error.hpp"
@@ -36,12 +38,15 @@ inline namespace LARDER_HIREDIS_ABI {
 // What it holds is bounded by what was received and `max_reply_bytes`, whatever lengths the peer announces.
 class ReplyParser {
  public:
-  // A longer reply is a ProtocolError. Throws std::bad_alloc.
-  explicit ReplyParser(std::size_t max_reply_bytes)
-      : max_reply_bytes_(max_reply_bytes), reader_(redisReaderCreateWithFunctions(functions())) {
+  // A longer reply is a ProtocolError. Throws std::bad_alloc, and Error if the library is not the one of the headers.
+  explicit ReplyParser(std::size_t max_reply_bytes) : max_reply_bytes_(max_reply_bytes), reader_(make_reader()) {
     if (!reader_) throw std::bad_alloc();
+    if (!fits_headers(*reader_)) {
+      throw Error("hiredis: the program was compiled with the headers of version " + std::to_string(HIREDIS_MAJOR) +
+                  '.' + std::to_string(HIREDIS_MINOR) + ", and is linked with the library of another major version");
+    }
     reader_->privdata = this;
-    reader_->maxbuf = std::size_t{1} << 20;  // keeps room for large values, instead of growing it anew for each
+    reader_->maxbuf = kept_bytes;
   }
   ReplyParser(const ReplyParser&) = delete;
   ReplyParser& operator=(const ReplyParser&) = delete;
@@ -50,6 +55,7 @@ class ReplyParser {
   void feed(const char* bytes, std::size_t size) {
     if (redisReaderFeed(reader_.get(), bytes, size) != REDIS_OK) throw std::bad_alloc();
     reply_bytes_ += size;
+    most_held_ = (std::max)(most_held_, reader_->len);
   }
 
   // Whether what was taken in, and not out again, is more than so many replies may have.
@@ -67,6 +73,7 @@ class ReplyParser {
     }
     if (!whole) return nullptr;
     reply_bytes_ = left;
+    if (left == 0 && most_held_ > kept_bytes) give_back();
     return &root_;
   }
 
@@ -75,10 +82,35 @@ class ReplyParser {
 
  private:
   static constexpr int max_depth = 7;
+  static constexpr std::size_t kept_bytes = std::size_t{1} << 20;  // of the room for a reply, until the next one
 
   struct Free {
     void operator()(redisReader* reader) const noexcept { redisReaderFree(reader); }
   };
+
+  using Reader = std::unique_ptr<redisReader, Free>;
+
+  static Reader make_reader() noexcept { return Reader(redisReaderCreateWithFunctions(functions())); }
+
+  // Looks at where another version has other members. Major versions have different readers, and nothing tells which
+  // one the library is of.
+  static bool fits_headers(const redisReader& fresh) noexcept {
+#if HIREDIS_MAJOR >= 1
+    return fresh.fn == functions();
+#else
+    return fresh.rstack[0].type == 0;
+#endif
+  }
+
+  // The reader frees its room only when it is fed again, and an idle connection may not be for long.
+  void give_back() noexcept {
+    most_held_ = 0;
+    Reader fresh = make_reader();
+    if (!fresh) return;
+    fresh->privdata = this;
+    fresh->maxbuf = kept_bytes;
+    reader_ = std::move(fresh);
+  }
 
   // The reader's object functions. The objects are the Reply's own parts, so there is nothing to free, and no exception
   // may pass through the reader: where memory runs out, the reply is read to its end and lost, and the stream stays in
@@ -209,7 +241,8 @@ class ReplyParser {
   static constexpr std::size_t min_element_bytes = 3;  // a sign, CR, LF
 
   const std::size_t max_reply_bytes_;
-  std::unique_ptr<redisReader, Free> reader_;
+  Reader reader_;
+  std::size_t most_held_ = 0;    // bytes at once, by this reader
   std::size_t reply_bytes_ = 0;  // received and not taken yet
   Reply root_;                   // the reply that is being read
   const char* problem_ = nullptr;

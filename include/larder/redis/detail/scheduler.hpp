@@ -56,10 +56,7 @@ class Scheduler {
  public:
   Scheduler(const Options& options, redisContext* borrowed)
       : options_(options),
-        address_(borrowed                      ? "redisContext"
-                 : options.unix_socket.empty() ? options.host + ":" + std::to_string(options.port)
-                                               : options.unix_socket),
-        connector_(options, borrowed),
+        connector_(make_connector(options, borrowed)),
         core_({borrowed ? 1 : options.connections, options.command_timeout, options.busy_poll.count() != 0,
                borrowed != nullptr}) {}
 
@@ -128,6 +125,9 @@ class Scheduler {
     unlock(lock);
   }
 
+  // Where the server is, for messages.
+  const std::string& address() const noexcept { return connector_->address(); }
+
   PoolStats stats() const noexcept {
     const std::lock_guard<std::mutex> hold(mutex_);
     return core_.stats();
@@ -153,7 +153,7 @@ class Scheduler {
     const auto news = core_.take_news();
     unlock(lock);
     if (!options_.observer) return;
-    for (unsigned i = 0; i < news.lost; ++i) options_.observer->connection(address_, false, news.reason.text());
+    for (unsigned i = 0; i < news.lost; ++i) options_.observer->connection(address(), false, news.reason.text());
     for (unsigned i = 0; i < news.repeated; ++i) options_.observer->repeated(news.reason.text());
   }
 
@@ -266,23 +266,35 @@ class Scheduler {
     return !link.is_wrong_node && link.connection->is_sound(call.was_repeated ? Clock::now() : call.started);
   }
 
+  static std::unique_ptr<Connector> make_connector(const Options& options, redisContext* borrowed) {
+    if (borrowed) return std::make_unique<BorrowedConnector>(options, borrowed);
+    return std::make_unique<ServerConnector>(options);
+  }
+
+  // The time that it takes to look up a name is not counted, unless the caller has set a deadline.
   void connect(Call& call, Lock& lock) noexcept {
     unlock(lock);
-    const Deadline full = Clock::now() + options_.connect_timeout;
-    const Deadline deadline = (std::min)(full, call.limit);
+    const Deadline began = Clock::now();
+    Deadline limit = call.limit;
+    bool was_short = false;
     std::unique_ptr<Link> link;
     Failure failure;
     try {
-      link = std::make_unique<Link>(connector_.connect(deadline));
+      const auto attempt = connector_->begin();
+      const Deadline now = Clock::now();
+      if (!call.is_bounded) limit += now - began;
+      was_short = limit < now + options_.connect_timeout;
+      link = std::make_unique<Link>(attempt->finish((std::min)(now + options_.connect_timeout, limit)));
     } catch (...) {
-      failure = Failure::current();
+      failure = Failure::current().while_connecting();
     }
-    if (options_.observer) options_.observer->connection(address_, !!link, failure.text());
+    if (options_.observer) options_.observer->connection(address(), !!link, failure.text());
     lock.lock();
+    call.limit = limit;
     if (link) {
       core_.connected(call, std::move(link));
     } else {
-      core_.connect_failed(call, failure, deadline < full);
+      core_.connect_failed(call, failure, was_short);
     }
   }
 
@@ -336,8 +348,7 @@ class Scheduler {
   }
 
   const Options& options_;
-  const std::string address_;  // as observers are told
-  Connector connector_;
+  const std::unique_ptr<Connector> connector_;
 
   mutable std::mutex mutex_;
   SchedulerCore<Connection> core_;

@@ -212,7 +212,7 @@ class SchedulerCore {
   // `was_short`: it did not have the whole connect_timeout, so that running out of time says nothing about the server.
   void connect_failed(Call& call, const Failure& failure, bool was_short) noexcept {
     --connecting_;
-    if (failure.is_local() || (was_short && failure.is_timeout())) {
+    if (failure.is_local() || failure.is_busy() || (was_short && failure.is_timeout())) {
       fail(call, failure, false);
       return match();
     }

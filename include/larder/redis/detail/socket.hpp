@@ -8,7 +8,6 @@
 #include <ws2tcpip.h>
 #else
 #include <fcntl.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -24,10 +23,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
-#include <memory>
 #include <string>
 #include <system_error>
-#include <vector>
+#include <utility>
 
 #include "../../error.hpp"
 #include "../options.hpp"
@@ -41,20 +39,24 @@ using Socket = decltype(redisContext::fd);
 #ifdef _WIN32
 using Length = int;
 using PollEntry = WSAPOLLFD;
+constexpr Socket no_socket = INVALID_SOCKET;
 constexpr int send_flags = 0;
-constexpr int receive_flags = 0;  // a borrowed, blocking socket is read only when it is readable
+constexpr int receive_flags = 0;
 inline int last_error() noexcept { return WSAGetLastError(); }
 inline bool would_block(int error) noexcept { return error == WSAEWOULDBLOCK; }
 inline bool was_interrupted(int) noexcept { return false; }
+inline bool is_under_way(int error) noexcept { return error == WSAEWOULDBLOCK; }
+inline bool is_not_yet(int error) noexcept { return error == WSAENOBUFS; }
 inline int poll_sockets(PollEntry* entry, int timeout) noexcept { return WSAPoll(entry, 1, timeout); }
-inline std::string resolver_message(int error) { return ::gai_strerrorA(error); }
-inline void start_network() {  // hiredis does it too, but connects later
+inline void close_socket(Socket socket) noexcept { ::closesocket(socket); }
+inline void start_network() {
   WSADATA data;
   [[maybe_unused]] static const int started = ::WSAStartup(MAKEWORD(2, 2), &data);
 }
 #else
 using Length = std::size_t;
 using PollEntry = pollfd;
+constexpr Socket no_socket = -1;
 #ifdef MSG_NOSIGNAL
 constexpr int send_flags = MSG_DONTWAIT | MSG_NOSIGNAL;
 #else
@@ -64,13 +66,40 @@ constexpr int receive_flags = MSG_DONTWAIT;
 inline int last_error() noexcept { return errno; }
 inline bool would_block(int error) noexcept { return error == EAGAIN || error == EWOULDBLOCK; }
 inline bool was_interrupted(int error) noexcept { return error == EINTR; }
+// An interrupted connect() goes on all the same.
+inline bool is_under_way(int error) noexcept { return error == EINPROGRESS || error == EINTR; }
+// A connect() that may do better in a moment: the server's queue is full (on a unix socket), or memory is short.
+inline bool is_not_yet(int error) noexcept { return error == EAGAIN || error == ENOBUFS; }
 inline int poll_sockets(PollEntry* entry, int timeout) noexcept { return ::poll(entry, 1, timeout); }
-inline std::string resolver_message(int error) { return ::gai_strerror(error); }
+inline void close_socket(Socket socket) noexcept { ::close(socket); }
 inline void start_network() noexcept {}
 #endif
 
+// A socket that is closed in the end.
+class OwnedSocket {
+ public:
+  OwnedSocket() noexcept = default;
+  explicit OwnedSocket(Socket socket) noexcept : socket_(socket) {}
+  OwnedSocket(OwnedSocket&& other) noexcept : socket_(std::exchange(other.socket_, no_socket)) {}
+  OwnedSocket& operator=(OwnedSocket&& other) noexcept {
+    std::swap(socket_, other.socket_);
+    return *this;
+  }
+  ~OwnedSocket() {
+    if (*this) close_socket(socket_);
+  }
+
+  explicit operator bool() const noexcept { return socket_ != no_socket; }
+  Socket get() const noexcept { return socket_; }
+
+ private:
+  Socket socket_ = no_socket;
+};
+
+inline std::string error_message(int error) { return std::system_category().message(error); }
+
 [[noreturn]] inline void throw_connection_lost(int error) {
-  throw ConnectionError("the connection was lost: " + std::system_category().message(error));
+  throw ConnectionError("the connection was lost: " + error_message(error));
 }
 
 // Sends what fits now; how many bytes that were. Never raises SIGPIPE.
@@ -135,10 +164,45 @@ inline short wait_for(Socket socket, short events, Deadline deadline) {
   }
 }
 
-// Whether bytes, the end of the stream or an error are there to be read.
-inline bool is_readable(Socket socket) noexcept {
-  PollEntry entry{socket, POLLIN, 0};
+// Whether one of `events` or an error is there now.
+inline bool is_ready(Socket socket, short events) noexcept {
+  PollEntry entry{socket, events, 0};
   return poll_sockets(&entry, 0) != 0;
+}
+
+// A stream socket that does not block, and is not inherited by programs that the process starts. Throws
+// ConnectionError.
+inline OwnedSocket open_socket(int family) {
+#if defined(_WIN32)
+  start_network();
+  OwnedSocket socket(
+      ::WSASocketW(family, SOCK_STREAM, 0, nullptr, 0, WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT));
+  u_long on = 1;
+  if (socket) ::ioctlsocket(socket.get(), FIONBIO, &on);
+#elif defined(SOCK_CLOEXEC) && defined(SOCK_NONBLOCK)
+  OwnedSocket socket(::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+#else
+  OwnedSocket socket(::socket(family, SOCK_STREAM, 0));
+  if (socket) {
+    ::fcntl(socket.get(), F_SETFD, FD_CLOEXEC);
+    ::fcntl(socket.get(), F_SETFL, O_NONBLOCK);
+  }
+#endif
+#ifndef _WIN32
+  // What the program prints or reads must not be the server's, if it has closed its standard streams.
+  if (socket && socket.get() <= STDERR_FILENO) {
+    socket = OwnedSocket(::fcntl(socket.get(), F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+  }
+#endif
+  if (!socket) throw ConnectionError("cannot open a socket: " + error_message(last_error()));
+  return socket;
+}
+
+// Begins to connect. 0: the socket is writable when that is done; else the error.
+inline int start_connecting(Socket socket, const sockaddr* address, socklen_t size) noexcept {
+  if (::connect(socket, address, size) == 0) return 0;
+  const int error = last_error();
+  return is_under_way(error) ? 0 : error;
 }
 
 // The error that a connection attempt without waiting ended with; 0 if it succeeded.
@@ -173,6 +237,24 @@ inline void suppress_sigpipe([[maybe_unused]] Socket socket) noexcept {
 #endif
 }
 
+// A socket that blocks does not while this is there. Only where send() and recv() cannot be told for one call.
+class NonBlocking {
+ public:
+#ifdef _WIN32
+  explicit NonBlocking(Socket socket) noexcept : socket_(socket) { set(1); }
+  ~NonBlocking() { set(0); }
+  NonBlocking(const NonBlocking&) = delete;
+  NonBlocking& operator=(const NonBlocking&) = delete;
+
+ private:
+  void set(u_long on) noexcept { ::ioctlsocket(socket_, FIONBIO, &on); }
+
+  Socket socket_;
+#else
+  explicit NonBlocking(Socket) noexcept {}
+#endif
+};
+
 // When it is closed, bytes that have not gone out are thrown away.
 inline void reset_on_close(Socket socket) noexcept {
   linger value{};
@@ -180,37 +262,24 @@ inline void reset_on_close(Socket socket) noexcept {
   ::setsockopt(socket, SOL_SOCKET, SO_LINGER, reinterpret_cast<const char*>(&value), sizeof value);
 }
 
-// Not inherited by programs that the process starts.
-inline void close_on_exec([[maybe_unused]] Socket socket) noexcept {
-#ifndef _WIN32
-  ::fcntl(socket, F_SETFD, FD_CLOEXEC);
+inline void set_option(Socket socket, int level, int name, int value) noexcept {
+  ::setsockopt(socket, level, name, reinterpret_cast<const char*>(&value), sizeof value);
+}
+
+// Sends small pieces at once, and notices after about half a minute that the other side is gone. Both do without what
+// the system does not know.
+inline void tune_tcp(Socket socket) noexcept {
+  set_option(socket, IPPROTO_TCP, TCP_NODELAY, 1);
+  set_option(socket, SOL_SOCKET, SO_KEEPALIVE, 1);
+#if defined(TCP_KEEPIDLE)
+  set_option(socket, IPPROTO_TCP, TCP_KEEPIDLE, 15);
+#elif defined(TCP_KEEPALIVE)
+  set_option(socket, IPPROTO_TCP, TCP_KEEPALIVE, 15);
 #endif
-}
-
-inline void send_without_delay(Socket socket) noexcept {
-  const int on = 1;
-  ::setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, reinterpret_cast<const char*>(&on), sizeof on);
-}
-
-// The addresses of a host, as text, in the order in which the system prefers them. The system's resolver takes the
-// time it takes. Throws ConnectionError.
-inline std::vector<std::string> addresses_of(const std::string& host) {
-  start_network();
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  const int error = ::getaddrinfo(host.c_str(), nullptr, &hints, &found);
-  if (error != 0) throw ConnectionError("cannot resolve " + host + ": " + resolver_message(error));
-  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> list(found, &::freeaddrinfo);
-  std::vector<std::string> addresses;
-  for (const addrinfo* entry = found; entry; entry = entry->ai_next) {
-    char text[NI_MAXHOST];
-    const auto size = static_cast<socklen_t>(entry->ai_addrlen);
-    if (::getnameinfo(entry->ai_addr, size, text, sizeof text, nullptr, 0, NI_NUMERICHOST) == 0)
-      addresses.emplace_back(text);
-  }
-  if (addresses.empty()) throw ConnectionError("cannot resolve " + host + ": it has no address");
-  return addresses;
+#if defined(TCP_KEEPINTVL) && defined(TCP_KEEPCNT)
+  set_option(socket, IPPROTO_TCP, TCP_KEEPINTVL, 5);
+  set_option(socket, IPPROTO_TCP, TCP_KEEPCNT, 3);
+#endif
 }
 
 }  // namespace LARDER_HIREDIS_ABI

@@ -9,6 +9,7 @@
 #include "../pool.hpp"
 #include "../reply.hpp"
 #include "call.hpp"
+#include "call_error.hpp"
 #include "cancellation.hpp"
 #include "hiredis.hpp"
 #include "scheduler.hpp"
@@ -26,7 +27,9 @@ class StartedCall {
   // Throws what Pool::run() does before anything is sent.
   StartedCall(Pool& pool, const Command* commands, std::size_t count, Reply* replies,
               std::optional<Deadline> deadline = std::nullopt)
-      : scheduler_(pool.scheduler()), call_(pool.make_call(commands, count, replies, deadline)) {
+      : options_(pool.options_),
+        scheduler_(pool.scheduler()),
+        call_(pool.make_call(commands, count, replies, deadline)) {
     Pool::refuse_those_for_own_connections(commands, count);
     const NoCancellation until_end;
     scheduler_.start(call_);
@@ -45,10 +48,11 @@ class StartedCall {
     const NoCancellation until_end;
     was_finished_ = true;
     scheduler_.finish(call_);
-    Pool::throw_failure_of(call_);
+    if (call_.failure) throw_failure_of(call_, scheduler_.address(), options_);
   }
 
  private:
+  const Options& options_;
   Scheduler& scheduler_;
   Call call_;
   bool was_finished_ = false;

@@ -6,23 +6,24 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdio>
-#include <memory>
 #include <string>
 #include <utility>
 
 #include "../../error.hpp"
 #include "../options.hpp"
+#include "endpoint.hpp"
 #include "hiredis.hpp"
 #include "socket.hpp"
 
 namespace larder::redis::detail {
 inline namespace LARDER_HIREDIS_ABI {
 
-// The bytes to and from a server, over a hiredis context, which is owned or borrowed. Only this class touches the
-// socket of a connection.
+// The bytes to and from a server, over a socket of its own or that of a borrowed hiredis context. Only this class
+// touches the socket of a connection.
 class Stream {
  public:
-  static Stream own(redisContext* context) noexcept { return Stream(Context(context, Release{true})); }
+  // Owns a connected socket, which does not block.
+  explicit Stream(OwnedSocket socket) noexcept : owned_(std::move(socket)), socket_(owned_.get()) {}
 
   // Throws ConnectionError if the context is in error, InvalidArgument if validate() does.
   static Stream borrow(redisContext* context) {
@@ -31,7 +32,7 @@ class Stream {
     }
     validate(context);
     suppress_sigpipe(context->fd);
-    return Stream(Context(context, Release{false}));
+    return Stream(context);
   }
 
   // Throws InvalidArgument if a context cannot be borrowed.
@@ -49,50 +50,57 @@ class Stream {
     }
   }
 
+  // As far as a context knows it.
+  static std::string address_of(const redisContext& context) {
+    if (context.connection_type == REDIS_CONN_UNIX && context.unix_sock.path) return context.unix_sock.path;
+    if (!context.tcp.host) return "redisContext";
+    return to_string(Endpoint{context.tcp.host, context.tcp.port});
+  }
+
   // Sends what fits now; returns how many bytes that were.
-  std::size_t send(const char* bytes, std::size_t size) { return send_some(context_->fd, bytes, size); }
+  std::size_t send(const char* bytes, std::size_t size) {
+    if (is_owned()) return send_some(socket_, bytes, size);
+    const NonBlocking for_now(socket_);
+    return send_some(socket_, bytes, size);
+  }
 
   // Receives what is there now; returns how many bytes that were.
-  std::size_t receive(char* bytes, std::size_t size) { return receive_some(context_->fd, bytes, size); }
+  std::size_t receive(char* bytes, std::size_t size) {
+    if (is_owned()) return receive_some(socket_, bytes, size);
+    const NonBlocking for_now(socket_);
+    return receive_some(socket_, bytes, size);
+  }
 
   // Has receive_blocking() wait, for at most this long; false if it cannot. A borrowed socket keeps its settings.
   bool block_in_receive(std::chrono::milliseconds longest) noexcept {
-    return is_owned() && longest.count() > 0 && receive_for(context_->fd, longest);
+    return is_owned() && longest.count() > 0 && receive_for(socket_, longest);
   }
   // Waits for bytes; returns how many came, 0 if none did in that time.
-  std::size_t receive_blocking(char* bytes, std::size_t size) { return wait_and_receive(context_->fd, bytes, size); }
+  std::size_t receive_blocking(char* bytes, std::size_t size) { return wait_and_receive(socket_, bytes, size); }
 
   // Waits until one of `events` (POLLIN, POLLOUT) or an error is there, and returns what is; 0 if the deadline came
   // first.
-  short wait(short events, Deadline deadline) { return wait_for(context_->fd, events, deadline); }
+  short wait(short events, Deadline deadline) { return wait_for(socket_, events, deadline); }
 
   // Whether nothing has happened to it while nothing was sent: not closed, no bytes that nobody asked for, nothing left
   // half done by the owner of a borrowed context.
   bool is_quiet() const noexcept {
-    return (is_owned() || !has_pending(*context_)) && context_->err == 0 && !is_readable(context_->fd);
+    return (is_owned() || (!has_pending(*borrowed_) && borrowed_->err == 0)) && !is_ready(socket_, POLLIN);
   }
 
-  bool is_owned() const noexcept { return context_.get_deleter().owned; }
+  bool is_owned() const noexcept { return !borrowed_; }
 
   // Nothing that was sent and has not gone out yet arrives later. The owner of a borrowed context cannot read a reply
   // that is not theirs: the context is left in error.
   void mark_unusable() noexcept {
-    if (is_owned()) return reset_on_close(context_->fd);
-    if (context_->err != 0) return;
-    context_->err = REDIS_ERR_OTHER;
-    std::snprintf(context_->errstr, sizeof context_->errstr, "given up in the middle of a command");
+    if (is_owned()) return reset_on_close(socket_);
+    if (borrowed_->err != 0) return;
+    borrowed_->err = REDIS_ERR_OTHER;
+    std::snprintf(borrowed_->errstr, sizeof borrowed_->errstr, "given up in the middle of a command");
   }
 
  private:
-  struct Release {
-    bool owned;
-    void operator()(redisContext* context) const noexcept {
-      if (owned) redisFree(context);
-    }
-  };
-  using Context = std::unique_ptr<redisContext, Release>;
-
-  explicit Stream(Context context) noexcept : context_(std::move(context)) {}
+  explicit Stream(redisContext* context) noexcept : borrowed_(context), socket_(context->fd) {}
 
   // Whether commands wait to be sent, or replies to be read. obuf is an sds string: NUL-terminated RESP, which begins
   // with '*'.
@@ -101,7 +109,9 @@ class Stream {
            context.reader->ridx != -1;
   }
 
-  Context context_;
+  OwnedSocket owned_;
+  redisContext* borrowed_ = nullptr;
+  Socket socket_;
 };
 
 }  // namespace LARDER_HIREDIS_ABI

@@ -113,6 +113,8 @@ inline Url split_url(std::string_view text) {
     url.scheme = text.substr(0, colon);
     text.remove_prefix(colon + 3);
   }
+  if (url.scheme == "valkey") url.scheme = "redis";
+  if (url.scheme == "valkeys") url.scheme = "rediss";
   if (url.scheme == "rediss") {
     throw InvalidArgument("URL: rediss:// needs TLS, which this version does not have; use redis:// or unix://");
   }
