@@ -109,7 +109,7 @@ class Handshake {
 
   // The server's own text may repeat the password, unless it has another code than ERR.
   std::string auth_refusal(std::string_view failure, std::string_view code) const {
-    const char* why = "the server refused AUTH";
+    const char* why = "the server refused it";
     if (contains(failure, "without any password") || contains(failure, "no password is set")) {
       why = "a password was given, and the server has none set";
     } else if (code == "WRONGPASS" || contains(failure, "invalid password")) {
@@ -119,7 +119,7 @@ class Handshake {
     } else if (code != "ERR" || is_full(failure)) {
       return std::string(failure);
     }
-    return std::string(code) + ' ' + why;
+    return std::string(code) + " AUTH: " + why;
   }
 
   std::vector<Command> commands_;
