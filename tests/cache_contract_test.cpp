@@ -51,7 +51,6 @@ class InMemory : public Subject {
   static steady_clock::time_point now() { return steady_clock::now() + ahead_; }
   static larder::MemoryCache::Options options() {
     larder::MemoryCache::Options options;
-    options.max_bytes = std::size_t{1} << 30;
     options.now = now;
     return options;
   }

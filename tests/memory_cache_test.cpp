@@ -254,18 +254,129 @@ TEST_CASE("MemoryCache with very little room stays usable") {
   CHECK(count_live(cache, 100) * 116 <= max_bytes);
 }
 
-TEST_CASE("MemoryCache does not store an entry larger than a shard's part, and forgets the earlier value") {
+TEST_CASE("MemoryCache keeps an entry of half of max_bytes, whatever the shards") {
+  const auto shards = GENERATE(std::size_t{1}, std::size_t{3}, std::size_t{16});
+  const std::size_t max_bytes = 16 * mebibyte;
+  const std::size_t keys = 100000;
+  const std::string half(max_bytes / 2, 'x');
+#ifdef LARDER_TEST_HEAP
+  const std::size_t before = heap_in_use;
+#endif
+  MemoryCache cache(options(max_bytes, shards));
+  for (std::size_t i = 0; i < keys; ++i) cache.set(key_of(i), value_of(key_of(i)));
+  const std::size_t full = count_live(cache, keys);
+  for (const std::string key : {"a", "b", "c", "d"}) {
+    cache.set(key, half);
+    CHECK((cache.get(key) == half));
+    CHECK(cache.erase(key));
+    CHECK(cache.add(key, half));
+    CHECK((cache.get(key) == half));
+    CHECK((key == "d" || cache.erase(key)));
+#ifdef LARDER_TEST_HEAP
+    CHECK(heap_in_use - before <= max_bytes);
+#endif
+  }
+  CHECK(count_live(cache, keys) > full / 3);
+  CHECK(cache.stats().refused == 0);
+
+  const std::size_t kept = count_live(cache, keys);
+  cache.set("d", half);  // in place of one as large: nothing has to go
+  CHECK(count_live(cache, keys) == kept);
+}
+
+TEST_CASE("MemoryCache does not lose the small entries of a shard for a large one in it") {
+  MemoryCache cache(options(16 * mebibyte, 8));
+  const std::string large(6 * mebibyte, 'x');
+  cache.set("large", large);
+  std::size_t missed = 0;
+  for (std::size_t i = 0; i < 200000; ++i) {
+    cache.set(key_of(i), value_of(key_of(i)));
+    if (i % 1000 == 0) cache.get("large");
+    if (i >= 10000 && !cache.contains(key_of(i - 10000))) ++missed;  // of some 50,000 that have room
+  }
+  CHECK(missed == 0);
+  CHECK(cache.contains("large"));
+}
+
+TEST_CASE("MemoryCache does not store what does not fit, counts it, and forgets the earlier value") {
   MemoryCache cache(options(4 * mebibyte, 4));
+  const std::string too_large(4 * mebibyte, 'x');
   cache.set("key", "small");
   REQUIRE(cache.get("key") == "small");
-  cache.set("key", std::string(mebibyte, 'x'));
+  cache.set("key", too_large);
   CHECK(cache.get("key") == std::nullopt);
-  CHECK_FALSE(cache.add("key", std::string(mebibyte, 'x')));
+  CHECK_FALSE(cache.add("key", too_large));
   CHECK_FALSE(cache.contains("key"));
+  CHECK(cache.stats().refused == 2);
 
   cache.set("key", "small");
-  CHECK_FALSE(cache.add("key", std::string(mebibyte, 'x')));
+  CHECK_FALSE(cache.add("key", too_large));
   CHECK(cache.get("key") == "small");
+  CHECK(cache.stats().refused == 3);
+  CHECK(cache.stats().sets == 2);
+}
+
+TEST_CASE("MemoryCache counts what it does") {
+  MemoryCache cache(Clock::drives(options(mebibyte)));
+  const auto has = [&](std::uint64_t larder::CacheStats::*count, std::uint64_t expected) {
+    return cache.stats().*count == expected;
+  };
+  using Stats = larder::CacheStats;
+  CHECK((has(&Stats::entries, 0) && has(&Stats::bytes, 0) && has(&Stats::errors, 0)));
+  cache.set("a", "1");
+  cache.set("a", "2");
+  CHECK(cache.add("b", "3", 1s));
+  CHECK_FALSE(cache.add("b", "4"));
+  CHECK((has(&Stats::sets, 3) && has(&Stats::entries, 2)));
+  CHECK(cache.stats().bytes > 0);
+
+  CHECK((cache.get("a") && cache.get("b") && !cache.get("c")));
+  CHECK(cache.get_entry("a"));
+  CHECK_FALSE(cache.get_entry("c"));
+  CHECK((cache.contains("a") && !cache.contains("c")));  // no reading
+  cache.get_many({"a", "c", "c"});
+  CHECK((has(&Stats::hits, 4) && has(&Stats::misses, 4)));
+
+  CHECK((cache.erase("a") && !cache.erase("a")));
+  cache.set("a", "5");
+  cache.set("a", "6", 0);
+  CHECK((has(&Stats::erases, 2) && has(&Stats::expirations, 0)));
+  Clock::advance(1s);
+  CHECK_FALSE(cache.get("b"));
+  CHECK((has(&Stats::misses, 5) && has(&Stats::entries, 1)));
+  cache.set("b", "7");
+  CHECK((has(&Stats::expirations, 1) && has(&Stats::entries, 1)));
+
+  std::size_t written = 0;
+  while (has(&Stats::evictions, 0)) cache.set(key_of(written++), value_of("v", 1000));
+  CHECK(written > 900);
+  const auto stats = cache.stats();
+  CHECK(stats.entries == written + 1 - stats.evictions);
+  CHECK(stats.bytes <= mebibyte);
+  cache.clear();
+  CHECK((has(&Stats::entries, 0) && has(&Stats::bytes, 0)));
+  CHECK((has(&Stats::sets, stats.sets) && has(&Stats::erases, 2)));
+}
+
+TEST_CASE("MemoryCache counts every hit and miss of many threads") {
+  MemoryCache cache;
+  cache.set("key", "value");
+  std::atomic<bool> done{false};
+  std::thread writer([&] {
+    while (!done) cache.set("key", "value");
+  });
+  constexpr std::size_t threads = 6, rounds = 20000;
+  larder::testing::in_threads(threads, [&](const std::string&) {
+    for (std::size_t i = 0; i < rounds; ++i) {
+      cache.get("key");
+      cache.get("absent");
+      if (i % 8 == 0) cache.get("absent, too");
+    }
+  });
+  done = true;
+  writer.join();
+  CHECK(cache.stats().hits == threads * rounds);
+  CHECK(cache.stats().misses == threads * (rounds + rounds / 8));
 }
 
 TEST_CASE("MemoryCache makes room for an entry of nearly a shard's part among small ones") {
@@ -468,11 +579,42 @@ TEST_CASE("MemoryCache gives the room of expired entries to new ones") {
   CHECK(count_live(cache, 3 * half) == 2 * half);
 }
 
+TEST_CASE("MemoryCache: who waits for a reader to write leaves it the processor") {
+  auto gated = options(mebibyte);
+  gated.now = &Gate::now;
+  MemoryCache cache(gated);
+  cache.set("key", "value", 1h);
+  Gate::reached = Gate::may_go_on = false;
+  std::thread stopped([&] {
+    Gate::stops_here = true;
+    cache.get("key");
+  });
+  const bool reached = Gate::opens(Gate::reached);
+  std::atomic<bool> has_written{false};
+  std::chrono::nanoseconds used{};
+  std::thread writer([&] {
+    cache.set("key", "other");
+    timespec time{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    used = std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+    has_written = true;
+  });
+  std::this_thread::sleep_for(300ms);  // for which the writer has to wait
+  const bool waited = !has_written;
+  Gate::may_go_on = true;
+  stopped.join();
+  writer.join();
+  CHECK((reached && waited));
+  CHECK(cache.get("key") == "other");
+  CHECK(used < 100ms);
+}
+
 TEST_CASE("MemoryCache reads side by side") {
   auto gated = options(mebibyte);
   gated.now = &Gate::now;
   MemoryCache cache(gated);
   cache.set("key", "value", 1h);
+  Gate::reached = Gate::may_go_on = false;
   std::thread stopped([&] {
     Gate::stops_here = true;
     cache.get("key");
