@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes the URL parser and the reply parser: tests/tools/fuzz/run.sh [SECONDS each, 30 if not given]. What it finds new stays in
+# Fuzzes the URL parser, the reply parser and the codecs: tests/tools/fuzz/run.sh [SECONDS each, 30 if not given]. What it finds new stays in
 # build/fuzz; a failing input is named at the end.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
@@ -9,7 +9,7 @@ seconds=${1:-30}
 need clang hiredis
 need clang-runtime
 mkdir -p build/fuzz
-for target in url reply; do
+for target in url reply codec; do
   clang++ -std=c++17 -O1 -g -Iinclude -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
     -D_GLIBCXX_ASSERTIONS "tests/tools/fuzz/${target}_fuzz.cpp" -lhiredis -o "build/fuzz/${target}_fuzz"
   mkdir -p "build/fuzz/$target"
