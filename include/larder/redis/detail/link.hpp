@@ -103,6 +103,7 @@ struct LinkState {
   bool is_timed = false;                 // the next reply tells how long a round trip takes
   std::size_t awaited = 0;               // entries in flight whose caller is there
   InFlight in_flight;                    // what is owed
+  std::size_t in_place = 0;              // belongs to the leader: replies that it has put where they belong
   std::vector<Reply> received;           // belongs to the leader: replies to be handed out
   std::atomic<bool> sending{false};      // a thread sends without the lock; only that thread sets it to false
   std::atomic<std::int64_t> sent_at{0};  // written by whoever sends: when, in nanoseconds

@@ -86,7 +86,7 @@ class Scheduler {
     Lock lock(mutex_);
     call.is_attended = true;
     for (;;) {
-      const auto step = core_.next(call);
+      const Step step = core_.next(call);
       switch (step.action) {
         case Action::leave:
           return unlock(lock);
@@ -103,7 +103,7 @@ class Scheduler {
           connect(call, lock);
           break;
         case Action::advance:
-          advance(*step.link, call, step.sends, lock);
+          advance(step, call, lock);
           break;
         case Action::look:
           look(*step.link, call, lock);
@@ -139,6 +139,13 @@ class Scheduler {
   using Lock = std::unique_lock<std::mutex>;
   using Clock = std::chrono::steady_clock;
   using Link = detail::Link<Connection>;
+  using Step = SchedulerCore<Connection>::Step;
+
+  // The next replies of a connection that belong to its leader: they need not go through the hands of others.
+  struct Own {
+    Reply* first = nullptr;
+    std::size_t count = 0;
+  };
 
   static constexpr std::chrono::nanoseconds longest_spin{YieldGauge::long_yield};
 
@@ -159,8 +166,11 @@ class Scheduler {
 
   static Failure lost_before_use() noexcept { return Failure::loss("the connection was lost before it was used"); }
 
-  void advance(Link& link, Call& call, bool sends, Lock& lock) noexcept {
+  void advance(const Step& step, Call& call, Lock& lock) noexcept {
+    Link& link = *step.link;
+    bool sends = step.sends;
     const Deadline deadline = call.deadline;
+    const Own own{call.replies + call.received, step.own};
     const bool needs_check = std::exchange(link.needs_check, false);
     unlock(lock);
     Failure failure;
@@ -170,7 +180,7 @@ class Scheduler {
         is_stale = link.has_rested;
         failure = lost_before_use();
       } else {
-        in_time = send_and_receive(link, deadline, sends);
+        in_time = send_and_receive(link, deadline, sends, own);
       }
     } catch (...) {
       failure = Failure::current();
@@ -185,10 +195,10 @@ class Scheduler {
   }
 
   // `sends`: the thread has the sending half, and gives it back as soon as all is sent.
-  bool send_and_receive(Link& link, Deadline deadline, bool& sends) {
+  bool send_and_receive(Link& link, Deadline deadline, bool& sends, const Own& own) {
     if (sends) {
       const auto received = [&] {
-        collect(link);
+        collect(link, own);
         if (link.received.size() == InFlight::capacity) throw ProtocolError("the server sent replies nobody asked for");
       };
       if (!link.connection->flush(deadline, received)) return false;
@@ -199,11 +209,16 @@ class Scheduler {
       link.sending.store(false, std::memory_order_release);
     }
     const bool in_time = link.connection->receive(deadline, now, &core_.yields());
-    collect(link);
+    collect(link, own);
     return in_time;
   }
 
-  static void collect(Link& link) {
+  static void collect(Link& link, const Own& own) {
+    while (link.in_place < own.count) {
+      Reply* const reply = link.connection->next();
+      if (!reply) return;
+      own.first[link.in_place++] = std::move(*reply);
+    }
     while (link.received.size() < InFlight::capacity) {
       Reply* const reply = link.connection->next();
       if (!reply) break;
@@ -215,7 +230,7 @@ class Scheduler {
     unlock(lock);
     Failure failure;
     try {
-      if (link.connection->receive_now(Clock::now())) collect(link);
+      if (link.connection->receive_now(Clock::now())) collect(link, {});
     } catch (...) {
       failure = Failure::current();
     }

@@ -57,8 +57,9 @@ class SchedulerCore {
   struct Step {
     Action action;
     Link* link = nullptr;
-    Deadline until{};    // of sleep
-    bool sends = false;  // of advance: the sending half of the connection is the leader's
+    Deadline until{};     // of sleep
+    bool sends = false;   // of advance: the sending half of the connection is the leader's
+    std::size_t own = 0;  // of advance: how many of the next replies are the leader's
   };
 
   static constexpr int most_overtaken = 4;
@@ -119,6 +120,11 @@ class SchedulerCore {
     for (;;) {
       switch (call.state) {
         case CallState::created:
+          if (Link* const link = link_at_once(call)) {
+            begin(call);
+            assign(*link, call);
+            break;
+          }
           enqueue(call);
           if (call.deadline <= call.started) {
             give_up(call);
@@ -155,7 +161,7 @@ class SchedulerCore {
 
   // Replies have come, or (not `in_time`) the time of the leader is up.
   void received(Link& link, Call& leader, bool in_time) noexcept {
-    if (const Failure failure = deliver(link)) return lost(link, failure, false);
+    if (const char* const problem = deliver(link)) return lost(link, Failure::protocol(problem), false);
     if (!in_time && leader.state != CallState::done) give_up(leader);
   }
 
@@ -321,7 +327,9 @@ class SchedulerCore {
   Step advance(Link& link) noexcept {
     const bool sends = !is_sending(link) && link.connection->has_unsent();
     if (sends) link.sending.store(true, std::memory_order_relaxed);
-    return {Action::advance, &link, {}, sends};
+    const Call& leader = *link.leader;
+    const bool is_first = leader.state == CallState::in_flight && link.in_flight.front() == &leader;
+    return {Action::advance, &link, {}, sends, is_first ? leader.count - leader.received : 0};
   }
 
   Step sleep(Call& call) noexcept {
@@ -346,6 +354,12 @@ class SchedulerCore {
   }
 
   // Who drives a connection.
+
+  // A free connection for a new call that need not queue at all.
+  Link* link_at_once(Call& call) noexcept {
+    const bool may = queue_.empty() && !free_.empty() && call.deadline > call.started && recent_batch_size_ < 2;
+    return may && !may_spin(call) ? free_.back() : nullptr;
+  }
 
   // A free connection for a queued call. It may go past the first in the queue, whom it cannot take along, only a few
   // times.
@@ -401,8 +415,11 @@ class SchedulerCore {
 
   // The connection is free no longer.
   void take(Link& link) noexcept {
-    const auto place = std::find(free_.rbegin(), free_.rend(), &link);
-    if (place != free_.rend()) free_.erase(std::next(place).base());
+    if (!free_.empty() && free_.back() == &link) {
+      free_.pop_back();
+    } else if (const auto place = std::find(free_.begin(), free_.end(), &link); place != free_.end()) {
+      free_.erase(place);
+    }
     link.needs_check = link.in_flight.empty();
   }
 
@@ -442,6 +459,7 @@ class SchedulerCore {
     }
     ++stats_.batches;
     recent_batch_size_ = (std::max)(link.in_flight.size(), recent_batch_size_ / 2);
+    if (queue_.empty()) return;
     match();  // the queue has another front, and there may be another free connection
     front_changed();
   }
@@ -488,9 +506,12 @@ class SchedulerCore {
   }
   // The queue.
 
-  void enqueue(Call& call) noexcept {
+  void begin(Call& call) noexcept {
     if (!call.was_repeated) ++stats_.calls;
     yields_.entered();
+  }
+  void enqueue(Call& call) noexcept {
+    begin(call);
     call.state = CallState::queued;
     queue_.push_back(call);
   }
@@ -546,36 +567,42 @@ class SchedulerCore {
 
   // The end of a call.
 
-  // Hands out what was received; the failure if a reply is nobody's, or does not fit.
-  Failure deliver(Link& link) noexcept {
-    if (link.received.empty()) return {};
+  // Hands out what was received; says what is wrong if a reply is nobody's, or does not fit, else null.
+  const char* deliver(Link& link) noexcept {
+    if (link.received.empty() && link.in_place == 0) return nullptr;
     heard_at_ = link.connection->used();
     if (std::exchange(link.is_timed, false)) {
       const auto sent_at = std::chrono::nanoseconds(link.sent_at.load(std::memory_order_relaxed));
       round_trip_.measured(std::chrono::nanoseconds(heard_at_.time_since_epoch()) - sent_at);
     }
     link.was_looked_at = false;
-    Failure failure;
-    for (Reply& reply : link.received) {
-      if (link.in_flight.empty()) {
-        failure = Failure::protocol("the server sent a reply that nobody asked for");
-        break;
-      }
-      Call* const call = link.in_flight.front();
-      const auto expected = call ? call->commands[call->received].answer() : std::nullopt;
-      if (expected && !reply.fits(*expected)) {
-        failure = Failure::protocol("the server's answer does not fit the command");
-        break;
-      }
-      look_for_wrong_node(link, reply);
-      link.in_flight.pop();
-      if (!call) continue;
-      --link.awaited;
-      call->replies[call->received] = std::move(reply);
-      if (++call->received == call->count) finish(*call);
+    const char* problem = nullptr;
+    for (; link.in_place != 0 && !problem; --link.in_place) {
+      const Call& leader = *link.in_flight.front();
+      problem = answer(link, leader.replies[leader.received]);
     }
+    for (std::size_t i = 0; i < link.received.size() && !problem; ++i) problem = answer(link, link.received[i]);
+    link.in_place = 0;
     link.received.clear();
-    return failure;
+    return problem;
+  }
+
+  // The next reply, which may be where it belongs already.
+  const char* answer(Link& link, Reply& reply) noexcept {
+    if (link.in_flight.empty()) return "the server sent a reply that nobody asked for";
+    Call* const call = link.in_flight.front();
+    if (call) {
+      const auto expected = call->commands[call->received].answer();
+      if (expected && !reply.fits(*expected)) return "the server's answer does not fit the command";
+    }
+    look_for_wrong_node(link, reply);
+    link.in_flight.pop();
+    if (!call) return nullptr;
+    --link.awaited;
+    Reply& place = call->replies[call->received];
+    if (&place != &reply) place = std::move(reply);
+    if (++call->received == call->count) finish(*call);
+    return nullptr;
   }
 
   void look_for_wrong_node(Link& link, const Reply& reply) const noexcept {
