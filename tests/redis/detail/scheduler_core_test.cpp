@@ -130,7 +130,7 @@ class Steps {
  private:
   static constexpr auto name_kind = larder::redis::Reply::Kind::string;
 
-  void wake() { core.callers().take_wakes().wake_all(); }
+  void wake() { core.calls().take_wakes().wake_all(); }
 
   std::map<std::string, std::unique_ptr<Caller>> callers_;
 };
@@ -568,7 +568,7 @@ TEST_CASE("a reply that cannot be used fails the call that it answers, and does 
   SECTION("it is of another kind") {
     link.received.resize(1, larder::redis::Reply(larder::redis::Reply::Kind::array));
     s.core.received(link, s.call("a"), true);
-    s.core.callers().take_wakes().wake_all();
+    s.core.calls().take_wakes().wake_all();
   }
   CHECK(s.caller("a").reply() == "a");
   CHECK_THAT(s.caller("culprit").failure(), ContainsSubstring("too long") || ContainsSubstring("does not fit"));
@@ -663,6 +663,24 @@ TEST_CASE("a call that was started is under way without its thread") {
     CHECK(s.next("c") == "advance");
     s.receive("c", link);
     CHECK(s.caller("c").reply() == "c");
+  }
+  SECTION("its connection turns out to be broken before it is used") {
+    s.make("b");
+    s.call("b").is_attended = false;
+    s.core.abandon(s.call("a"));
+    s.next("c");
+    s.connect("c");
+    s.next("c");
+    FakeLink& other = *s.link;
+    s.send(other);
+    s.receive("c", other);
+    s.next("c");
+    REQUIRE(s.core.start(s.call("b")) == &other);
+    s.lose(other, Failure::loss("reset"), true);
+    CHECK_FALSE(s.caller("b").is_done());
+    CHECK_FALSE(s.call("b").was_repeated);
+    s.call("b").is_attended = true;
+    CHECK(s.next("b") == "connect");
   }
   SECTION("its thread never comes") {
     s.core.abandon(s.call("a"));

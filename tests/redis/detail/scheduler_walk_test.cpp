@@ -295,7 +295,7 @@ class Walk {
     thread.caller.reset();
   }
 
-  void wake() { core_.callers().take_wakes().wake_all(); }
+  void wake() { core_.calls().take_wakes().wake_all(); }
 
   // What happens around the threads.
   void happen() {
@@ -313,7 +313,7 @@ class Walk {
   // The links that the threads know of and that are still there.
   std::vector<FakeLink*> living() {
     std::vector<FakeLink*> found;
-    core_.for_each_link([&](FakeLink& link) { found.push_back(&link); });
+    core_.links().for_each([&](FakeLink& link) { found.push_back(&link); });
     return found;
   }
 

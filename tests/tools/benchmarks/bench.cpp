@@ -21,6 +21,7 @@
 #include "contestants.hpp"
 #include "measure.hpp"
 #include "settings.hpp"
+#include "surroundings.hpp"
 
 namespace benchmarks {
 namespace {
@@ -29,17 +30,24 @@ struct Row {
   std::string name;
   int repeats;
   std::function<std::vector<Contestant>()> contestants;
+  Surroundings around = Surroundings::idle;
 };
 
 using Results = std::map<std::string, std::vector<Result>>;
 
 std::vector<Scenario> usual_scenarios() {
   std::vector<Scenario> scenarios;
-  const auto add = [&](Operation operation, std::size_t size, Link link, std::initializer_list<unsigned> threads) {
-    for (const unsigned count : threads) scenarios.push_back({operation, size, link, count});
+  const auto add = [&](Operation operation, std::size_t size, Link link, std::initializer_list<unsigned> threads,
+                       Surroundings around = Surroundings::idle) {
+    for (const unsigned count : threads) scenarios.push_back({operation, size, link, count, around});
   };
   for (const Link link : {Link::tcp, Link::unix_socket}) add(Operation::get, 100, link, {1, 2, 4, 8, 16, 32, 64, 128});
-  add(Operation::get, 100, Link::slow, {1, 8, 64});
+  add(Operation::get, 100, Link::tcp, {1, 2, 4, 8, 16, 32, 64, 128}, Surroundings::busy);
+  for (const auto around : {Surroundings::onecore, Surroundings::onecorebusy, Surroundings::quota50}) {
+    if (around == Surroundings::quota50 && ::geteuid() != 0) continue;
+    add(Operation::get, 100, Link::tcp, {1, 4, 16, 64}, around);
+  }
+  add(Operation::get, 100, Link::slow, {1, 8, 16, 64});
   add(Operation::set, 100, Link::tcp, {1, 16, 64});
   add(Operation::mix, 100, Link::tcp, {1, 16, 64});
   add(Operation::get, 10, Link::tcp, {16});
@@ -52,9 +60,13 @@ std::vector<Scenario> usual_scenarios() {
 }
 
 std::vector<Scenario> quick_scenarios() {
-  return {{Operation::get, 100, Link::tcp, 1},      {Operation::get, 100, Link::tcp, 8},
-          {Operation::get, 100, Link::tcp, 64},     {Operation::get, 100, Link::unix_socket, 64},
-          {Operation::mix, 100, Link::tcp, 16},     {Operation::get, 100, Link::slow, 64},
+  return {{Operation::get, 100, Link::tcp, 1},
+          {Operation::get, 100, Link::tcp, 8},
+          {Operation::get, 100, Link::tcp, 64},
+          {Operation::get, 100, Link::unix_socket, 64},
+          {Operation::mix, 100, Link::tcp, 16},
+          {Operation::get, 100, Link::slow, 64},
+          {Operation::get, 100, Link::tcp, 16, Surroundings::busy},
           {Operation::get, 1'000'000, Link::tcp, 1}};
 }
 
@@ -74,13 +86,14 @@ std::vector<Row> rows_of(const Settings& settings) {
   using Size = Settings::Size;
   std::vector<Row> rows;
   const auto add = [&](const std::string& name, int repeats, const auto& contestants, auto... arguments) {
-    rows.push_back({name, repeats, [=, &settings] { return contestants(settings, arguments...); }});
+    rows.push_back({name, repeats, [=, &settings] { return contestants(settings, arguments...); }, Surroundings::idle});
   };
   const auto scenarios = settings.size == Size::quick  ? quick_scenarios()
                          : settings.size == Size::full ? all_scenarios()
                                                        : usual_scenarios();
   for (const Scenario& scenario : scenarios) {
-    rows.push_back({scenario.name(), settings.repeats, [=, &settings] { return contestants_of(scenario, settings); }});
+    rows.push_back({scenario.name(), settings.repeats, [=, &settings] { return contestants_of(scenario, settings); },
+                    scenario.around});
   }
   for (const bool is_tcp : {true, false}) {
     const std::string link = is_tcp ? " tcp" : " unix";
@@ -123,6 +136,18 @@ std::vector<Target> targets() {
     targets.push_back({get + "64", larder_sleeps, raw_each, 1.7});
     targets.push_back({"get 1MB " + link + '1', larder_default, raw_each, 1});
   }
+  const std::pair<const char*, double> busy[] = {{"1", 0.85}, {"2", 0.9},  {"4", 0.9},  {"8", 1},
+                                                 {"16", 1.3}, {"32", 1.7}, {"64", 2.3}, {"128", 2.8}};
+  for (const auto& [threads, bound] : busy) {
+    targets.push_back({std::string("get 100B tcp ") + threads + " busy", larder_default, raw_each, bound});
+  }
+  const std::pair<const char*, double> others[] = {
+      {"1 onecorebusy", 0.9}, {"4 onecorebusy", 0.9}, {"16 onecorebusy", 1.3}, {"64 onecorebusy", 2.5},
+      {"1 quota50", 0.9},     {"4 quota50", 0.9},     {"16 quota50", 1},       {"64 quota50", 1.2}};
+  for (const auto& [row, bound] : others) {
+    targets.push_back({std::string("get 100B tcp ") + row, larder_default, raw_each, bound});
+  }
+  targets.push_back({"get 100B slow 16", larder_default, raw_each, 1});
   targets.push_back({"get 100B slow 64", larder_default, raw_pool, 6});
   targets.push_back({"get 100B slow 64", larder_default, raw_pool, 1, true, &Sample::cpu_microseconds,
                      "CPU time for a call, larder : hiredis, pool of 8"});
@@ -204,15 +229,19 @@ void draw(const Results& results, const Settings& settings, const std::string& s
               "TCP loopback, " + std::to_string(std::thread::hardware_concurrency()) + " cores shared with one " +
                   server + ", medians of " + std::to_string(settings.repeats),
               "threads that share the cache", columns);
-  for (const auto& [name, colour] : lines) {
-    Line line{name, colour, {}};
+  const auto add = [&](const char* name, const char* colour, Surroundings around) {
+    const bool is_busy = around == Surroundings::busy;
+    Line line{is_busy ? std::string(name) + ", cores wanted by others" : name, colour, {}};
     for (const auto& threads : columns) {
-      if (const Result* result = find(results, "get 100B tcp " + threads, name)) {
+      if (const Result* result = find(results, "get 100B tcp " + threads + name_of(around), name)) {
         line.values.push_back(spread_of(*result, &Sample::calls_per_second).median);
       }
     }
     if (line.values.size() == columns.size()) chart.add(line);
-  }
+  };
+  for (const auto& [name, colour] : lines) add(name, colour, Surroundings::idle);
+  add(larder_default, "#54aeff", Surroundings::busy);
+  add(raw_each, "#fb8f44", Surroundings::busy);
   chart.write(settings.chart);
 }
 
@@ -221,6 +250,7 @@ int run(int argc, char** argv) {
   const auto rows = rows_of(settings);
   if (rows.empty()) throw std::invalid_argument("no row has a name like that");
   std::string server = Raw(settings.unix_socket).ask("INFO server");
+  const auto server_process = static_cast<pid_t>(std::stol(server.substr(server.find("process_id:") + 11)));
   server = "Redis " + server.substr(server.find("redis_version:") + 14);
   server.resize(server.find('\r'));
 
@@ -230,6 +260,7 @@ int run(int argc, char** argv) {
     const auto contestants = row.contestants();
     auto& of_row = results[row.name];
     for (const Contestant& contestant : contestants) of_row.push_back({contestant.name, {}, {}});
+    const Surround surround(row.around, server_process);
     for (int repeat = 0; repeat < row.repeats; ++repeat) {
       for (std::size_t i = 0; i < contestants.size(); ++i) {
         of_row[i].samples.push_back(contestants[i].run(of_row[i].latencies));

@@ -17,6 +17,7 @@
 #include "delay_proxy.hpp"
 #include "measure.hpp"
 #include "settings.hpp"
+#include "surroundings.hpp"
 
 // Who is compared in each row of the table.
 
@@ -40,6 +41,7 @@ struct Scenario {
   std::size_t value_size;
   Link link;
   unsigned threads;
+  Surroundings around = Surroundings::idle;
 
   std::string name() const {
     const std::size_t size = value_size;
@@ -48,7 +50,8 @@ struct Scenario {
                                                 : std::to_string(size) + "B";
     const char* const operations[] = {"get ", "set ", "mix "};
     const char* const links[] = {" tcp ", " unix ", " slow "};
-    return operations[static_cast<int>(operation)] + bytes + links[static_cast<int>(link)] + std::to_string(threads);
+    return operations[static_cast<int>(operation)] + bytes + links[static_cast<int>(link)] + std::to_string(threads) +
+           name_of(around);
   }
 };
 

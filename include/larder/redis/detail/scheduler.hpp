@@ -17,7 +17,7 @@
 #include "../options.hpp"
 #include "adaptive_spin.hpp"
 #include "call.hpp"
-#include "callers.hpp"
+#include "calls.hpp"
 #include "connection.hpp"
 #include "connector.hpp"
 #include "failure.hpp"
@@ -133,7 +133,7 @@ class Scheduler {
     return core_.stats();
   }
   // Grows with each connection that has gone.
-  std::uint64_t generation() const noexcept { return (std::uint64_t{process} << 40) + core_.losses(); }
+  std::uint64_t generation() const noexcept { return (std::uint64_t{process} << 40) + core_.links().losses(); }
 
  private:
   using Lock = std::unique_lock<std::mutex>;
@@ -150,14 +150,14 @@ class Scheduler {
   static constexpr std::chrono::nanoseconds longest_spin{YieldGauge::long_yield};
 
   void unlock(Lock& lock) noexcept {
-    if (core_.has_news()) return unlock_and_tell(lock);
-    if (!core_.callers().has_wakes()) return lock.unlock();
-    Wakes wakes = core_.callers().take_wakes();
+    if (core_.calls().has_news()) return unlock_and_tell(lock);
+    if (!core_.calls().has_wakes()) return lock.unlock();
+    Wakes wakes = core_.calls().take_wakes();
     lock.unlock();
     wakes.wake_all();
   }
   void unlock_and_tell(Lock& lock) noexcept {
-    const auto news = core_.take_news();
+    const auto news = core_.calls().take_news();
     unlock(lock);
     if (!options_.observer) return;
     for (unsigned i = 0; i < news.lost; ++i) options_.observer->connection(address(), false, news.reason.text());
@@ -335,7 +335,7 @@ class Scheduler {
         core_.adaptive_spin().record(true);
         return true;
       }
-    } while (may_go_on && --call.spins_left != 0 && !call.waiter.is_told() && core_.batches_under_way());
+    } while (may_go_on && --call.spins_left != 0 && !call.waiter.is_told() && core_.links().has_batches());
     if (!may_go_on) {
       call.spins_left = 0;
     } else if (call.spins_left == 0) {
