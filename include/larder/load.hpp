@@ -34,6 +34,7 @@ struct LoadOptions {
 /// What a loader may look at and decide. A loader that wants it takes it by reference: `loader(LoadContext<Value>&)`.
 template <class Value>
 struct LoadContext {
+  /// For a loader that is called with this expiry, and with the value that it replaces.
   LoadContext(Expiry its_expiry, const std::optional<Value>& its_previous)
       : expires(its_expiry), previous(its_previous) {}
   LoadContext(const LoadContext&) = delete;
@@ -52,7 +53,9 @@ struct LoadContext {
 /// A loader throws it to give up for reasons of its own. Its caller gets it; of those who wait for the load one loads.
 class LoadCancelled : public Error {
  public:
+  /// Without a reason.
   LoadCancelled() : Error("the load was cancelled") {}
+  /// With a reason, which what() returns.
   explicit LoadCancelled(const std::string& why) : Error(why) {}
 };
 
