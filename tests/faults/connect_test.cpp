@@ -404,11 +404,11 @@ TEST_CASE("refusals of a password are told apart") {
     }
     return std::string("no error");
   };
-  CHECK(refusal("", "hunter2") == "ERR a password was given, and the server has none set");
+  CHECK(refusal("", "hunter2") == "ERR AUTH: a password was given, and the server has none set");
   redis.ask({"CONFIG", "SET", "requirepass", "right"});
   redis.use_password("right");
-  CHECK(refusal("", "hunter2") == "WRONGPASS the password is wrong");
-  CHECK(refusal("nobody", "hunter2") == "WRONGPASS the user is unknown or disabled, or the password is wrong");
+  CHECK(refusal("", "hunter2") == "WRONGPASS AUTH: the password is wrong");
+  CHECK(refusal("nobody", "hunter2") == "WRONGPASS AUTH: the user is unknown or disabled, or the password is wrong");
   CHECK(refusal("", "") == "NOAUTH Authentication required.");
   CHECK(refusal("", "right") == "no error");
   CHECK(refusal("default", "right") == "no error");
