@@ -168,7 +168,7 @@ TEST_CASE("replies that come twice are nobody's reply") {
   const Tally tally = load.join();
   check(tally);
   CHECK(tally.misses == 0);
-  CHECK(proxy.faults() > 8);
+  CHECK(proxy.faults() > 1);  // the handshake refuses such a peer, and attempts to connect are spaced
   proxy.duplicate(false);
   CHECK(eventually([&] {
     Tally one;
