@@ -278,7 +278,9 @@ class Scheduler {
 
   // A call that has been under way for a while does not know what time it is.
   static bool is_sound(const Link& link, const Call& call) noexcept {
-    return !link.is_wrong_node && link.connection->is_sound(call.was_repeated ? Clock::now() : call.started);
+    const Deadline now = call.was_repeated ? Clock::now() : call.started;
+    const bool is_old = link.has_rested && link.connection->is_old(now);
+    return !link.is_wrong_node && !is_old && link.connection->is_sound(now);
   }
 
   static std::unique_ptr<Connector> make_connector(const Options& options, redisContext* borrowed) {
