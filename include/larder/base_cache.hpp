@@ -171,11 +171,7 @@ class BaseCache {
   template <class Keys>
   std::vector<std::optional<std::string>> get_many(Keys&& keys) {
     static_assert(detail::is_keys<Keys>, "get_many takes a range of keys, which are strings");
-    if constexpr (detail::is_keys<Keys>) {
-      return read_many(keys);
-    } else {
-      return {};
-    }
+    if constexpr (detail::is_keys<Keys>) return read_many(keys);
   }
   /// The same for keys in braces.
   std::vector<std::optional<std::string>> get_many(std::initializer_list<std::string_view> keys) {
@@ -198,11 +194,7 @@ class BaseCache {
   template <class Keys>
   std::size_t erase_many(Keys&& keys) {
     static_assert(detail::is_keys<Keys>, "erase_many takes a range of keys, which are strings");
-    if constexpr (detail::is_keys<Keys>) {
-      return remove_many(keys);
-    } else {
-      return 0;
-    }
+    if constexpr (detail::is_keys<Keys>) return remove_many(keys);
   }
   /// The same for keys in braces.
   std::size_t erase_many(std::initializer_list<std::string_view> keys) { return remove_many(keys); }
@@ -273,9 +265,7 @@ class BaseCache {
     auto refused = detail::for_each_piece<Item>(items, [&](const std::vector<Item>& piece) {
       const auto begun = loads_.begin_changes(piece);
       if (has_passed(left)) {
-        std::vector<std::string_view> keys;
-        for (const Item& item : piece) keys.push_back(item.first);
-        do_erase_many(keys);
+        do_erase_many(detail::keys_of(piece));
       } else {
         do_set_many(piece, left);
         loads_.end_changes(piece, begun, [this](std::string_view key) { do_erase(key); });
@@ -303,33 +293,4 @@ class BaseCache {
 }  // namespace LARDER_ABI
 }  // namespace larder
 
-namespace larder::detail {
-inline namespace LARDER_ABI {
-
-inline CacheLoads& CacheHooks::loads(BaseCache& cache) noexcept { return cache.loads_; }
-inline bool CacheHooks::tells_time(const BaseCache& cache) noexcept { return cache.do_tells_time(); }
-inline std::uint64_t CacheHooks::hidden_failures(const BaseCache& cache) noexcept { return cache.do_hidden_failures(); }
-inline std::optional<std::string> CacheHooks::get(BaseCache& cache, std::string_view key) { return cache.do_get(key); }
-inline std::optional<std::string> CacheHooks::get_entry(BaseCache& cache, std::string_view key, Ttl& time_left) {
-  auto entry = cache.do_get_entry(key);
-  if (!entry) return std::nullopt;
-  time_left = entry->time_left;
-  return std::move(entry->value);
-}
-inline void CacheHooks::get_many(BaseCache& cache, const std::vector<std::string_view>& keys,
-                                 std::vector<std::optional<std::string>>& values) {
-  cache.do_get_many(keys, values);
-}
-inline void CacheHooks::set(BaseCache& cache, std::string_view key, std::string_view value, Ttl ttl) {
-  cache.do_set(key, value, ttl);
-}
-inline bool CacheHooks::add(BaseCache& cache, std::string_view key, std::string_view value, Ttl ttl) {
-  return cache.do_add(key, value, ttl);
-}
-inline void CacheHooks::set_many(BaseCache& cache, const std::vector<Item>& items, Ttl ttl) {
-  cache.do_set_many(items, ttl);
-}
-inline void CacheHooks::erase(BaseCache& cache, std::string_view key) { cache.do_erase(key); }
-
-}  // namespace LARDER_ABI
-}  // namespace larder::detail
+#include "detail/cache_hooks_definitions.hpp"

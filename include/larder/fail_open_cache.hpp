@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "detail/batch.hpp"
 #include "detail/circuit.hpp"
 #include "detail/lost_changes.hpp"
 #include "detail/per_process.hpp"
@@ -135,9 +136,7 @@ class FailOpenCache : public ForwardingCache {
     if (change("set", {key}, [&] { ForwardingCache::do_set(key, value, ttl); })) sets_.fetch_add(1, relaxed);
   }
   void do_set_many(const std::vector<Item>& items, Ttl ttl) override {
-    Keys keys;
-    for (const Item& item : items) keys.push_back(item.first);
-    const bool stored = change("set_many", keys, [&] { ForwardingCache::do_set_many(items, ttl); });
+    const bool stored = change("set_many", detail::keys_of(items), [&] { ForwardingCache::do_set_many(items, ttl); });
     if (stored) sets_.fetch_add(items.size(), relaxed);
   }
   bool do_add(std::string_view key, std::string_view value, Ttl ttl) override {
@@ -172,7 +171,7 @@ class FailOpenCache : public ForwardingCache {
       ForwardingCache::do_clear();
     } catch (const Error& error) {
       errors_.fetch_add(1, relaxed);
-      if (is_outage(error)) tell_failed(Pass::normal);
+      if (detail::is_outage(error)) tell_failed(Pass::normal);
       throw;
     }
     tell_succeeded();
@@ -206,7 +205,7 @@ class FailOpenCache : public ForwardingCache {
       hidden_.fetch_add(1, relaxed);
       errors_.fetch_add(1, relaxed);
       if (options_.observer) options_.observer->cache_failed(operation, error);
-      is_outage(error) ? tell_failed(attempt.pass) : tell_succeeded();
+      detail::is_outage(error) ? tell_failed(attempt.pass) : tell_succeeded();
       return false;
     }
     attempt.told = true;
@@ -267,12 +266,6 @@ class FailOpenCache : public ForwardingCache {
     return !is_hidden(key);
   }
 
-  static bool is_outage(const Error& error) {
-    const auto* const refusal = dynamic_cast<const ServerError*>(&error);
-    if (refusal == nullptr) return true;
-    const std::string code = refusal->code();
-    return code == "LOADING" || code == "BUSY" || code == "MASTERDOWN" || code == "CLUSTERDOWN" || code == "READONLY";
-  }
   void tell_succeeded() noexcept {
     if (circuit_.succeeded() && options_.observer) options_.observer->circuit(false);
   }

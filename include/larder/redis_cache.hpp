@@ -76,7 +76,6 @@ class RedisCache : public BaseCache {
   using Client = redis::Client;
   using Command = redis::Command;
   using Deadline = std::optional<redis::Deadline>;
-  using KeyBatch = redis::detail::KeyBatch;
   using Reply = redis::Reply;
   using Kind = redis::Reply::Kind;
   using Keys = std::vector<std::string_view>;
@@ -205,19 +204,7 @@ class RedisCache : public BaseCache {
   template <class Take>
   Refusals run_on_keys(std::string_view name, Kind answer, const Keys& keys, Take take) {
     for (const auto key : keys) check_key(key);
-    KeyBatch batch(*client_, name, answer, prefix_, keys);
-    std::vector<Command> commands;
-    batch.add_commands(commands);
-    const auto until = deadline();
-    auto replies = client_->run(commands, until);
-    Refusals refusals;
-    batch.take(replies.data(), until, [&](Reply& reply, std::size_t first, std::size_t number) {
-      if (reply.failure().empty()) return take(reply, first, number);
-      for (std::size_t i = first; i < first + number; ++i) refused(reply, i, refusals);
-    });
-    const auto is_before = [](const auto& one, const auto& other) { return one.index < other.index; };
-    std::sort(refusals.begin(), refusals.end(), is_before);
-    return refusals;
+    return redis::detail::KeyBatch(*client_, name, answer, prefix_, keys).run(deadline(), take);
   }
 
   // With the prefix.

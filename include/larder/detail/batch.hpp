@@ -27,6 +27,13 @@ constexpr std::size_t piece_bytes = std::size_t{1} << 20;
 // A key and its value.
 using Item = std::pair<std::string_view, std::string_view>;
 
+inline std::vector<std::string_view> keys_of(const std::vector<Item>& items) {
+  std::vector<std::string_view> keys;
+  keys.reserve(items.size());
+  for (const Item& item : items) keys.push_back(item.first);
+  return keys;
+}
+
 [[noreturn]] inline void throw_too_long(std::size_t size) {
   throw InvalidArgument("a key or value of " + std::to_string(size) + " bytes is over the limit of 512 MiB");
 }

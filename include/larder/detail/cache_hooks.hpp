@@ -17,7 +17,7 @@ namespace larder::detail {
 inline namespace LARDER_ABI {
 
 // The hooks of a cache, for those who load: what they read and store goes through the object that was called, and is no
-// change. base_cache.hpp has the definitions.
+// change. Defined after BaseCache, in cache_hooks_definitions.hpp.
 struct CacheHooks {
   using Ttl = std::optional<std::chrono::milliseconds>;
 

@@ -4,11 +4,21 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <string>
 
+#include "../error.hpp"
 #include "../version.hpp"
 
 namespace larder::detail {
 inline namespace LARDER_ABI {
+
+// Whether an error says that the cache is away, rather than that it refuses a call.
+inline bool is_outage(const Error& error) {
+  const auto* const refusal = dynamic_cast<const ServerError*>(&error);
+  if (refusal == nullptr) return true;
+  const std::string code = refusal->code();
+  return code == "LOADING" || code == "BUSY" || code == "MASTERDOWN" || code == "CLUSTERDOWN" || code == "READONLY";
+}
 
 // Decides which calls go through to a cache that may be away. After some failures in a row it is open: calls are
 // refused, but for one at a time, a probe, at growing distances. A success closes it.

@@ -59,20 +59,47 @@ struct LoadResult {
 enum class Store : unsigned char { nothing, add, set };
 
 // How long a caller waits for others' loads: from `begin`, which is when it first had to.
-struct Patience {
+struct WaitLimit {
   LoadClock::time_point begin;
   LoadClock::duration max_wait;
 };
 
-// One load of one key, and those who wait for it. FlightTable, which lists it, does all with it.
+// One load of one key, and those who wait for it. FlightTable, which lists it, begins and ends it.
 class Flight {
  public:
+  enum class Turn : unsigned char {
+    none,        // go on waiting
+    has_result,  // of the flight
+    loads,       // this thread is one of its loaders now
+  };
+
   Flight(std::string_view its_key, std::size_t its_hash, const void* its_layer)
       : key(its_key), hash(its_hash), layer(its_layer) {}
 
   const std::string key;
   const std::size_t hash;
   const void* const layer;  // the cache or decorator whose values these are
+
+  // Of a flight that has one.
+  const LoadResult& result() const noexcept { return result_; }
+  // Whether a change has met the flight.
+  bool was_voided() {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    return voided_;
+  }
+  // As FlightTable::wait(), without waiting.
+  Turn poll(WaitLimit limit) {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    return take_turn(due(limit), LoadThread::current());
+  }
+  // Waits until a flight of another layer has ended, at most for max_wait. A thread that loads does not wait here: it
+  // might be waited for, and circles are found among flights of a layer only.
+  void wait_elsewhere(WaitLimit limit) {
+    if (LoadThread::current().innermost != nullptr) return;
+    std::unique_lock<std::mutex> hold(mutex_);
+    changed_.wait_until(hold, limit.begin + limit.max_wait,
+                        [&] { return (done_ || loaders_.empty()) && storer_ == nullptr; });
+  }
 
  private:
   friend class FlightTable;
@@ -88,6 +115,29 @@ class Flight {
   void end_loading(const LoadThread& thread) {
     const auto found = std::find(loaders_.begin(), loaders_.end(), &thread);
     if (found != loaders_.end()) loaders_.erase(found);
+  }
+
+  // When a waiter is to load as well. With the mutex held, like the next.
+  LoadClock::time_point due(WaitLimit limit) const noexcept {
+    const auto in_turn = (std::max)(limit.begin, last_began_) + limit.max_wait;
+    const auto at_last = limit.begin + 4 * limit.max_wait;
+    return (std::min)(in_turn, at_last);
+  }
+  Turn take_turn(LoadClock::time_point due, const LoadThread& me) {
+    if (done_) return Turn::has_result;
+    if (!loaders_.empty() && LoadClock::now() < due) return Turn::none;
+    begin_loading(me);
+    return Turn::loads;
+  }
+  // Of a flight that is voided. A thread that stores must not wait for one that may wait for it.
+  void wait_for_store() {
+    constexpr std::chrono::seconds longest(10);
+    std::unique_lock<std::mutex> hold(mutex_);
+    const auto is_stored = [&] { return storer_ == nullptr; };
+    if (is_stored()) return;
+    const bool may_wait = LoadThread::current().stores == 0;
+    if (may_wait && changed_.wait_until(hold, LoadClock::now() + longest, is_stored)) return;
+    erase_after_ = storer_ != nullptr;
   }
 
   std::mutex mutex_;  // of all that follows

@@ -63,27 +63,8 @@ class FlightTable {
   // The flight of a key that nobody loads, which this thread leads then; null if somebody does.
   std::shared_ptr<Flight> lead(std::string_view key, const void* layer);
 
-  enum class Turn : unsigned char {
-    none,        // go on waiting
-    has_result,  // of the flight
-    loads,       // this thread is one of its loaders now
-  };
   // Waits for a turn.
-  Turn wait(const std::shared_ptr<Flight>& flight, Patience patience);
-  // Waits until a flight of another layer has ended, at most for max_wait.
-  static void wait_elsewhere(Flight& flight, Patience patience);
-  // As wait(), without waiting.
-  static Turn poll(Flight& flight, Patience patience) {
-    const std::lock_guard<std::mutex> hold(flight.mutex_);
-    return take_turn(flight, due(flight, patience), LoadThread::current());
-  }
-  // Of a flight that has one.
-  static const LoadResult& result(const Flight& flight) noexcept { return flight.result_; }
-  // Whether a change has met the flight.
-  static bool was_voided(Flight& flight) {
-    const std::lock_guard<std::mutex> hold(flight.mutex_);
-    return flight.voided_;
-  }
+  Flight::Turn wait(const std::shared_ptr<Flight>& flight, WaitLimit limit);
 
   // Before a change of a key: no load that is under way will be stored.
   void void_load(std::string_view key);
@@ -93,8 +74,6 @@ class FlightTable {
 
  private:
   friend class Loading;
-  using TimePoint = LoadClock::time_point;
-
   static constexpr std::size_t remembered_sets = 4096;
   static constexpr std::uint64_t one_set = std::uint64_t{1} << 32;
 
@@ -103,12 +82,9 @@ class FlightTable {
   bool is_loaded_by(const LoadThread& thread, std::string_view key, std::size_t hash, const void* layer) const {
     return thread.innermost != nullptr && thread.innermost->loads(*this, key, hash, layer);
   }
-  static TimePoint due(const Flight& flight, Patience patience) noexcept;
-  static Turn take_turn(Flight& flight, TimePoint due, const LoadThread& me);
   void drop_if_vacant(Flight& flight);
   template <class Iterator>
   void void_and_wait(Iterator begin, Iterator end, std::unique_lock<std::mutex> table);
-  static void wait_for_store(Flight& flight);
 
   bool publish(Flight& flight, LoadResult result, Store store);
   bool end_store(Flight& flight, bool was_stored);
@@ -170,21 +146,8 @@ inline std::shared_ptr<Flight> FlightTable::lead(std::string_view key, const voi
   return list(key, hash, layer);
 }
 
-// When a waiter is to load as well. With the flight's mutex held, like the next.
-inline FlightTable::TimePoint FlightTable::due(const Flight& flight, Patience patience) noexcept {
-  const auto in_turn = (std::max)(patience.begin, flight.last_began_) + patience.max_wait;
-  const auto at_last = patience.begin + 4 * patience.max_wait;
-  return (std::min)(in_turn, at_last);
-}
-
-inline FlightTable::Turn FlightTable::take_turn(Flight& flight, TimePoint due, const LoadThread& me) {
-  if (flight.done_) return Turn::has_result;
-  if (!flight.loaders_.empty() && LoadClock::now() < due) return Turn::none;
-  flight.begin_loading(me);
-  return Turn::loads;
-}
-
-inline FlightTable::Turn FlightTable::wait(const std::shared_ptr<Flight>& flight, Patience patience) {
+inline Flight::Turn FlightTable::wait(const std::shared_ptr<Flight>& flight, WaitLimit limit) {
+  using Turn = Flight::Turn;
   struct Waiting {
     FlightTable& table;
     Flight& flight;
@@ -203,8 +166,8 @@ inline FlightTable::Turn FlightTable::wait(const std::shared_ptr<Flight>& flight
   std::unique_lock<std::mutex> hold(flight->mutex_);
   const Waiter waiter(*flight);
   for (;;) {
-    const auto deadline = due(*flight, patience);
-    const Turn turn = take_turn(*flight, deadline, me);
+    const auto deadline = flight->due(limit);
+    const Turn turn = flight->take_turn(deadline, me);
     waiting.ended = turn != Turn::none;
     if (waiting.ended) return turn;
     if (me.innermost == nullptr || graph) {
@@ -219,14 +182,6 @@ inline FlightTable::Turn FlightTable::wait(const std::shared_ptr<Flight>& flight
     waiting.ended = true;
     return Turn::loads;
   }
-}
-
-// A thread that loads does not wait here: it might be waited for, and circles are found among flights of a layer only.
-inline void FlightTable::wait_elsewhere(Flight& flight, Patience patience) {
-  if (LoadThread::current().innermost != nullptr) return;
-  std::unique_lock<std::mutex> hold(flight.mutex_);
-  flight.changed_.wait_until(hold, patience.begin + patience.max_wait,
-                             [&] { return (flight.done_ || flight.loaders_.empty()) && flight.storer_ == nullptr; });
 }
 
 inline bool FlightTable::publish(Flight& flight, LoadResult result, Store store) {
@@ -306,18 +261,7 @@ void FlightTable::void_and_wait(Iterator begin, Iterator end, std::unique_lock<s
   }
   for (const auto& flight : voided) unlist(*flight);
   table.unlock();
-  for (const auto& flight : voided) wait_for_store(*flight);
-}
-
-// Of a flight that is voided. A thread that stores must not wait for one that may wait for it.
-inline void FlightTable::wait_for_store(Flight& flight) {
-  constexpr std::chrono::seconds longest(10);
-  std::unique_lock<std::mutex> hold(flight.mutex_);
-  const auto is_stored = [&] { return flight.storer_ == nullptr; };
-  if (is_stored()) return;
-  const bool may_wait = LoadThread::current().stores == 0;
-  if (may_wait && flight.changed_.wait_until(hold, LoadClock::now() + longest, is_stored)) return;
-  flight.erase_after_ = flight.storer_ != nullptr;
+  for (const auto& flight : voided) flight->wait_for_store();
 }
 
 inline bool FlightTable::void_later_load(std::string_view key, std::uint64_t state_before) {

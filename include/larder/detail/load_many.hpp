@@ -18,8 +18,10 @@
 
 #include "../version.hpp"
 #include "batch.hpp"
-#include "load_one.hpp"
+#include "load_values.hpp"
 #include "load_view.hpp"
+#include "loader.hpp"
+#include "wanted_keys.hpp"
 
 namespace larder::detail {
 inline namespace LARDER_ABI {
@@ -37,116 +39,36 @@ class LoadMany {
   template <class Keys>
   std::vector<std::optional<Value>> get(const Keys& keys) {
     std::vector<std::size_t> places;
-    for (auto&& key : keys) places.push_back(place_of(key));
+    for (auto&& key : keys) places.push_back(add(key));
     stored_before_ = CacheHooks::loads(view_.cache).stored();
     Places missing;
     for (std::size_t i = 0; i < wanted_.size(); ++i) missing.push_back(i);
-    read(missing);
+    wanted_.read(missing);
     missing.clear();
     for (std::size_t i = 0; i < wanted_.size(); ++i) {
-      if (!take_found(i)) missing.push_back(i);
+      if (!wanted_.take_found(i)) missing.push_back(i);
     }
     if (!missing.empty()) load_or_join(std::move(missing));
-    return values_at(places);
+    return wanted_.take_values(places);
   }
 
  private:
   using Part = FlightTable::Part;
-  using Turn = FlightTable::Turn;
+  using Turn = Flight::Turn;
+  using Wanted = typename WantedKeys<Key, Value, ValueCodec>::Wanted;
   using Places = std::vector<std::size_t>;
   using Flights = std::vector<std::pair<std::size_t, std::shared_ptr<Flight>>>;
 
-  struct Wanted {
-    Key key;
-    std::string text;  // in the cache
-    Found found = {};
-    std::optional<Value> value = {};  // the stale one, then the one to return
-  };
-
   template <class K>
-  std::size_t place_of(const K& key) {
-    Wanted wanted{make_value<Key>(key), {}};
-    wanted.text = loader_.text_of(wanted.key);
-    checked_size(wanted.text);
-    const auto [found, added] = index_.try_emplace(wanted.text, wanted_.size());
-    if (added) wanted_.push_back(std::move(wanted));
-    return found->second;
-  }
-
-  std::vector<std::optional<Value>> values_at(const std::vector<std::size_t>& places) {
-    std::vector<std::size_t> left(wanted_.size());
-    for (const std::size_t place : places) ++left[place];
-    std::vector<std::optional<Value>> values;
-    values.reserve(places.size());
-    for (const std::size_t place : places) {
-      std::optional<Value>& value = wanted_[place].value;
-      if (--left[place] == 0 || !value) {
-        values.push_back(std::move(value));
-      } else {
-        values.push_back(copy_of(*value));
-      }
-    }
-    return values;
-  }
-  static std::optional<Value> copy_of(const Value& value) {
-    if constexpr (std::is_copy_constructible_v<Value>) {
-      return value;
-    } else {
-      std::string bytes;
-      ValueCodec::encode(value, bytes);
-      return ValueCodec::decode(bytes);
-    }
-  }
-
-  // Reads keys, as far as the cache does not fail; all that is not read is a miss.
-  void read(const Places& places) {
-    if (view_.options.keep_stale.count() > 0) {
-      for (const std::size_t place : places) {
-        Wanted& it = wanted_[place];
-        if (!failed_) it.found = look(view_, it.text);
-        failed_ = failed_ || it.found.failed;
-      }
-      return;
-    }
-    std::vector<std::string_view> texts;
-    for (const std::size_t place : places) texts.push_back(wanted_[place].text);
-    std::vector<std::optional<std::string>> values;
-    const auto hidden = CacheHooks::hidden_failures(view_.cache);
-    try {
-      read_pieces(texts, values,
-                  [&](const auto& piece, auto& read) { CacheHooks::get_many(view_.cache, piece, read); });
-    } catch (const InvalidArgument&) {
-      throw;
-    } catch (const BatchError& error) {
-      failed_ = true;
-      values = error.values();
-      view_.cache_failed("get_many", error);
-    } catch (const Error& error) {
-      failed_ = true;
-      view_.cache_failed("get_many", error);
-    }
-    failed_ = failed_ || CacheHooks::hidden_failures(view_.cache) != hidden;
-    for (std::size_t i = 0; i < places.size() && i < values.size(); ++i) {
-      Found& found = wanted_[places[i]].found;
-      found.fresh = values[i].has_value();
-      found.bytes = std::move(values[i]);
-    }
-  }
-
-  // True: there is a value that may be returned.
-  bool take_found(std::size_t place) {
-    Wanted& it = wanted_[place];
-    it.value.reset();
-    if (it.found.bytes) it.value = decode<Value, ValueCodec>(view_, it.text, std::string_view(*it.found.bytes));
-    if (!it.value) return false;
-    if (!it.found.fresh && !view_.must_not_retry(it.text)) return false;
-    if (!it.found.fresh) view_.count(&LoadCounters::stale);
-    return true;
+  std::size_t add(const K& key) {
+    Key made = make_value<Key>(key);
+    std::string text = loader_.text_of(made);
+    return wanted_.add(std::move(made), std::move(text));
   }
 
   void load_or_join(Places missing) {
     FlightTable& table = view_.table();
-    const Patience patience = view_.patience();
+    const WaitLimit limit = view_.wait_limit();
     bool alone = false, joined = false;
     while (!missing.empty()) {
       Flights others, elsewhere;
@@ -169,14 +91,15 @@ class LoadMany {
       if (!joined && !(others.empty() && elsewhere.empty())) view_.count(&LoadCounters::joined);
       joined = joined || !others.empty() || !elsewhere.empty();
       missing.clear();
-      wait_for(others, patience);
+      wait_for(others, limit);
       for (const auto& [place, flight] : elsewhere) {
-        FlightTable::wait_elsewhere(*flight, patience);
+        flight->wait_elsewhere(limit);
         missing.push_back(place);
       }
-      if (!missing.empty() && !failed_) read(missing);
-      missing.erase(std::remove_if(missing.begin(), missing.end(), [&](std::size_t i) { return take_found(i); }),
-                    missing.end());
+      if (!missing.empty() && !wanted_.has_failed()) wanted_.read(missing);
+      missing.erase(
+          std::remove_if(missing.begin(), missing.end(), [&](std::size_t i) { return wanted_.take_found(i); }),
+          missing.end());
       alone = true;
     }
   }
@@ -184,13 +107,13 @@ class LoadMany {
   // As the first of flights: other loads may have been stored since this call looked.
   void lead(Loading& loading, Places mine, const Places& nested) {
     Places to_load = mine;
-    if (!mine.empty() && !failed_ && CacheHooks::loads(view_.cache).stored() != stored_before_) {
-      read(mine);
+    if (!mine.empty() && !wanted_.has_failed() && CacheHooks::loads(view_.cache).stored() != stored_before_) {
+      wanted_.read(mine);
       to_load.clear();
       for (std::size_t i = 0; i < mine.size(); ++i) {
         const Wanted& it = wanted_[mine[i]];
-        if (take_found(mine[i])) {
-          loading.publish(i, result_of(it), Store::nothing);
+        if (wanted_.take_found(mine[i])) {
+          loading.publish(i, it.result(), Store::nothing);
         } else {
           to_load.push_back(mine[i]);
         }
@@ -199,14 +122,7 @@ class LoadMany {
     to_load.insert(to_load.end(), nested.begin(), nested.end());
     if (!to_load.empty()) load(loading, mine, to_load);
   }
-  static LoadResult result_of(const Wanted& wanted) {
-    LoadResult result;
-    result.kind = wanted.found.fresh ? LoadResult::Kind::value : LoadResult::Kind::stale;
-    result.bytes = *wanted.found.bytes;
-    return result;
-  }
-
-  void wait_for(const Flights& others, Patience patience) {
+  void wait_for(const Flights& others, WaitLimit limit) {
     FlightTable& table = view_.table();
     std::vector<bool> ended(others.size());
     for (std::size_t i = 0; i < others.size(); ++i) {
@@ -216,13 +132,13 @@ class LoadMany {
       for (std::size_t k = i; k < others.size(); ++k) {
         if (ended[k]) continue;
         const auto& [place, flight] = others[k];
-        const Turn turn = k == i ? table.wait(flight, patience) : FlightTable::poll(*flight, patience);
+        const Turn turn = k == i ? table.wait(flight, limit) : flight->poll(limit);
         if (turn == Turn::none) continue;
         ended[k] = true;
         if (turn == Turn::loads) {
           loading.add(flight);
           mine.push_back(place);
-        } else if (!take_result(wanted_[place], FlightTable::result(*flight))) {
+        } else if (!wanted_.take_result(place, flight->result())) {
           undecodable.push_back(place);
         }
         if (k == i && mine.empty()) break;  // the usual case: no loader is missing
@@ -232,16 +148,6 @@ class LoadMany {
       if (!to_load.empty()) load(loading, mine, to_load);
     }
   }
-  // False: this call has to load after all.
-  bool take_result(Wanted& wanted, const LoadResult& result) {
-    wanted.value.reset();
-    if (result.kind == LoadResult::Kind::failed) std::rethrow_exception(result.error);
-    if (result.kind == LoadResult::Kind::nothing) return true;
-    wanted.value = decode<Value, ValueCodec>(view_, wanted.text, result);
-    if (wanted.value && result.kind == LoadResult::Kind::stale) view_.count(&LoadCounters::stale);
-    return wanted.value.has_value();
-  }
-
   // Calls the loader for `to_load`. The flights of `loading` are those of `mine`, in this order.
   void load(Loading& loading, const Places& mine, const Places& to_load) {
     std::vector<Key> missing;
@@ -253,9 +159,8 @@ class LoadMany {
     const auto began = LoadClock::now();
     try {
       loader_.load(missing, [&](const std::string& text, Value value) {
-        const auto place = index_.find(text);
-        if (place == index_.end()) return;
-        const auto found = loaded.find(place->second);
+        const auto place = wanted_.find(text);
+        const auto found = place ? loaded.find(*place) : loaded.end();
         if (found != loaded.end()) found->second = std::move(value);
       });
     } catch (const LoadCancelled&) {
@@ -288,7 +193,7 @@ class LoadMany {
         ++stale;
         const auto retry_at = LoadClock::now() + view_.options.retry_after;
         view_.table().recent.get().note_failure(FlightTable::hash_of(it.text), retry_at);
-        result = result_of(it);
+        result = it.result();
       }
       loading.publish(i, std::move(result), Store::nothing);
     }
@@ -300,7 +205,7 @@ class LoadMany {
 
   void settle(Loading& loading, const Places& mine, LoadClock::duration elapsed) {
     const auto left = expires_.time_left(elapsed);
-    const bool storable = !failed_ && !(left && left->count() <= 0);
+    const bool storable = !wanted_.has_failed() && !(left && left->count() <= 0);
     Places storing;
     std::vector<Item> items;
     for (std::size_t i = 0; i < mine.size(); ++i) {
@@ -311,7 +216,7 @@ class LoadMany {
       const bool stores = storable && result.kind == LoadResult::Kind::value && !result.object;
       if (loading.publish(i, std::move(result), stores ? Store::set : Store::nothing)) {
         storing.push_back(i);
-        items.emplace_back(it.text, FlightTable::result(loading.flight(i)).bytes);
+        items.emplace_back(it.text, loading.flight(i).result().bytes);
       } else if (stores && loading.was_voided(i)) {
         view_.count(&LoadCounters::voided);
       }
@@ -344,29 +249,7 @@ class LoadMany {
   const Expiry expires_;
   Loader& loader_;
   std::uint64_t stored_before_ = 0;
-  std::vector<Wanted> wanted_;                          // each key once
-  std::unordered_map<std::string, std::size_t> index_;  // of their texts
-  bool failed_ = false;                                 // the cache has failed in this call: store nothing
-};
-
-// The loader of a batch, as LoadMany calls it. `TextOf` makes the key in the cache.
-template <class Key, class Value, class Loader, class TextOf>
-struct BatchLoader {
-  Loader& loader;
-  TextOf text_of;
-
-  template <class Take>
-  void load(const std::vector<Key>& missing, Take take) {
-    auto&& pairs = loader(missing);
-    for (auto&& pair : pairs) {
-      auto&& [key, value] = pair;
-      if constexpr (std::is_copy_constructible_v<Value>) {
-        take(text_of(Key(key)), make_value<Value>(value));
-      } else {
-        take(text_of(Key(key)), make_value<Value>(std::move(value)));
-      }
-    }
-  }
+  WantedKeys<Key, Value, ValueCodec> wanted_{view_};
 };
 
 template <class Keys, class Loader>

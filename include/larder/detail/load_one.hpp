@@ -12,68 +12,12 @@
 #include <utility>
 
 #include "../version.hpp"
+#include "load_values.hpp"
 #include "load_view.hpp"
 #include "loader.hpp"
 
 namespace larder::detail {
 inline namespace LARDER_ABI {
-
-template <class T>
-constexpr char type_tag = 0;
-
-// Whether an exception that was caught by catch (...) is the end of the thread (pthread_cancel, pthread_exit), which
-// has to be thrown on.
-inline bool thread_ends() noexcept { return std::current_exception() == nullptr; }
-
-template <class Value, class ValueCodec>
-std::optional<Value> decode(const LoadView& view, std::string_view key, std::string_view bytes) {
-  std::optional<Value> value;
-  try {
-    value = ValueCodec::decode(bytes);
-  } catch (...) {
-    if (thread_ends()) throw;
-  }
-  if (!value) view.undecodable(key);
-  return value;
-}
-
-// What those who wait are given; the bytes, if there are any, are those that are stored.
-template <class Value, class ValueCodec>
-LoadResult encode(const LoadView& view, std::string_view key, const Value& value) {
-  LoadResult result;
-  try {
-    ValueCodec::encode(value, result.bytes);
-    result.kind = LoadResult::Kind::value;
-    return result;
-  } catch (...) {
-    if (thread_ends()) throw;
-    view.load_failed(key, std::current_exception());
-  }
-  if constexpr (std::is_copy_constructible_v<Value>) {
-    result.object = std::make_shared<const Value>(value);
-    result.type = &type_tag<Value>;
-    result.kind = LoadResult::Kind::value;
-  }
-  return result;
-}
-
-template <class Value, class ValueCodec>
-std::optional<Value> decode(const LoadView& view, std::string_view key, const LoadResult& result) {
-  if constexpr (std::is_copy_constructible_v<Value>) {
-    if (result.object && result.type == &type_tag<Value>) return *static_cast<const Value*>(result.object.get());
-  }
-  if (result.object) return std::nullopt;
-  return decode<Value, ValueCodec>(view, key, std::string_view(result.bytes));
-}
-
-// After a change that did not wait for a store.
-inline void take_back(const LoadView& view, std::string_view key) {
-  try {
-    CacheHooks::erase(view.cache, key);
-  } catch (const Error& error) {
-    view.cache_failed("erase", error);
-  }
-}
 
 // One call of get_or_load: looks, joins or leads, loads, stores.
 template <class Value, class ValueCodec, class Loader>
@@ -148,7 +92,7 @@ class LoadOne {
 
   Value load_or_join() {
     FlightTable& table = view_.table();
-    const Patience patience = view_.patience();
+    const WaitLimit limit = view_.wait_limit();
     bool alone = false, joined = false;
     for (;;) {
       Loading loading(table);
@@ -161,12 +105,12 @@ class LoadOne {
       if (!joined) view_.count(&LoadCounters::joined);
       joined = true;
       if (part == Part::waits_elsewhere) {
-        FlightTable::wait_elsewhere(*flight, patience);
+        flight->wait_elsewhere(limit);
         alone = true;
-      } else if (table.wait(flight, patience) == FlightTable::Turn::loads) {
+      } else if (table.wait(flight, limit) == Flight::Turn::loads) {
         loading.add(std::move(flight));
         return load(&loading);
-      } else if (auto value = take_result(FlightTable::result(*flight))) {
+      } else if (auto value = take_result(flight->result())) {
         return std::move(*value);
       }
     }
@@ -259,7 +203,7 @@ class LoadOne {
   }
 
   void store(Loading& loading, Store store, CacheHooks::Ttl left, LoadClock::duration elapsed) {
-    const std::string& bytes = FlightTable::result(loading.flight(0)).bytes;
+    const std::string& bytes = loading.flight(0).result().bytes;
     const auto ttl = adjusted(view_, left);
     bool stored = false;
     try {

@@ -72,7 +72,7 @@ struct LoadView {
     const auto nanoseconds = std::chrono::duration_cast<std::chrono::nanoseconds>(time).count();
     count(&LoadCounters::nanoseconds, static_cast<std::uint64_t>(nanoseconds));
   }
-  Patience patience() const { return {LoadClock::now(), options.max_wait}; }
+  WaitLimit wait_limit() const { return {LoadClock::now(), options.max_wait}; }
   FlightTable& table() const { return CacheHooks::loads(cache).table(); }
   const void* layer() const noexcept { return CacheHooks::loads(cache).layer(); }
   bool must_not_retry(std::string_view key) const {
@@ -129,6 +129,15 @@ inline CacheHooks::Ttl adjusted(const LoadView& view, CacheHooks::Ttl left) {
   }
   const auto keep = view.options.keep_stale;
   return *left < (Milliseconds::max)() - keep ? *left + keep : (Milliseconds::max)();
+}
+
+// After a change that did not wait for a store.
+inline void take_back(const LoadView& view, std::string_view key) {
+  try {
+    CacheHooks::erase(view.cache, key);
+  } catch (const Error& error) {
+    view.cache_failed("erase", error);
+  }
 }
 
 // The options, if they are in range.

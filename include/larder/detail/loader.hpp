@@ -84,5 +84,25 @@ Value call_loader(Loader& loader, LoadContext<Value>& context, const Keys&... ke
   }
 }
 
+// The loader of a batch, as LoadMany calls it. `TextOf` makes the key in the cache.
+template <class Key, class Value, class Loader, class TextOf>
+struct BatchLoader {
+  Loader& loader;
+  TextOf text_of;
+
+  template <class Take>
+  void load(const std::vector<Key>& missing, Take take) {
+    auto&& pairs = loader(missing);
+    for (auto&& pair : pairs) {
+      auto&& [key, value] = pair;
+      if constexpr (std::is_copy_constructible_v<Value>) {
+        take(text_of(Key(key)), make_value<Value>(value));
+      } else {
+        take(text_of(Key(key)), make_value<Value>(std::move(value)));
+      }
+    }
+  }
+};
+
 }  // namespace LARDER_ABI
 }  // namespace larder::detail

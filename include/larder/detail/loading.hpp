@@ -35,7 +35,7 @@ class Loading {
   }
   bool is_settled(std::size_t i) const noexcept { return frame_.flights[i].settled; }
   const Flight& flight(std::size_t i) const noexcept { return *frame_.flights[i].flight; }
-  bool was_voided(std::size_t i) const { return !is_forked() && FlightTable::was_voided(*frame_.flights[i].flight); }
+  bool was_voided(std::size_t i) const { return !is_forked() && frame_.flights[i].flight->was_voided(); }
 
   // Gives the result to all who wait. True: it is to be stored now, and then stored() to be called.
   bool publish(std::size_t i, LoadResult result, Store store) {

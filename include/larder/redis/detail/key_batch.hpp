@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
+#include "../../error.hpp"
 #include "../../version.hpp"
 #include "../client.hpp"
 #include "../command.hpp"
@@ -31,6 +34,23 @@ class KeyBatch {
       if (i == 0 || next != slot || i - begins_.back() == longest) begins_.push_back(i);
       slot = next;
     }
+  }
+
+  // Runs it, and gives take(reply, first key, number of keys) the replies that are no refusals; the others are
+  // returned, in the order of the keys.
+  template <class Take>
+  std::vector<BatchError::Refusal> run(std::optional<Deadline> deadline, Take take_reply) {
+    std::vector<Command> commands;
+    add_commands(commands);
+    auto replies = client_.run(commands, deadline);
+    std::vector<BatchError::Refusal> refusals;
+    take(replies.data(), deadline, [&](Reply& reply, std::size_t first, std::size_t number) {
+      if (reply.failure().empty()) return take_reply(reply, first, number);
+      for (std::size_t i = first; i < first + number; ++i) refusals.push_back({i, std::string(reply.failure())});
+    });
+    const auto is_before = [](const auto& one, const auto& other) { return one.index < other.index; };
+    std::sort(refusals.begin(), refusals.end(), is_before);
+    return refusals;
   }
 
   void add_commands(std::vector<Command>& commands) const {
