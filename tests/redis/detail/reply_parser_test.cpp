@@ -151,6 +151,23 @@ TEST_CASE("a stream gives the same replies in whatever pieces it comes") {
   }
 }
 
+TEST_CASE("bytes that are kept may change, and come before those that are fed later") {
+  const std::string stream = "$5\r\nhello\r\n$3\r\nabc\r\n+OK\r\n$1\r\n";
+  std::string bytes = stream;
+  ReplyParser parser(1 << 20);
+  parser.feed(bytes.data(), bytes.size());
+  CHECK(text_of(std::move(*parser.next())) == "$hello");
+  parser.keep();
+  bytes.assign(bytes.size(), '#');
+  CHECK(text_of(std::move(*parser.next())) == "$abc");
+  parser.feed("x\r\n$1\r\ny\r\n", 10);
+  CHECK(text_of(std::move(*parser.next())) == "status");
+  CHECK(text_of(std::move(*parser.next())) == "$x");
+  CHECK(text_of(std::move(*parser.next())) == "$y");
+  CHECK(parser.next() == nullptr);
+  CHECK(parser.is_empty());
+}
+
 TEST_CASE("what is not RESP2 is refused") {
   const std::string stream =
       GENERATE(as<std::string>(), "hello\r\n", "\r\n", " +OK\r\n", "HTTP/1.1 400 Bad Request\r\n", "$5\r\nhelloXY",
@@ -232,7 +249,9 @@ TEST_CASE("the room for a large reply is given back when the reply has been take
   ReplyParser parser(size + 100);
   const auto read_one = [&](std::size_t bytes) {
     const std::string stream = "$" + std::to_string(bytes) + "\r\n" + std::string(bytes, 'x') + "\r\n";
-    parser.feed(stream.data(), stream.size());
+    parser.feed(stream.data(), stream.size() - 1);
+    CHECK(parser.next() == nullptr);
+    parser.feed("\n", 1);
     Reply* const reply = parser.next();
     REQUIRE(reply);
     CHECK(reply->take_string().value().size() == bytes);
@@ -247,7 +266,9 @@ TEST_CASE("the room for a large reply is given back when the reply has been take
 
   // Not while the next reply has begun.
   const std::string large = "$" + std::to_string(size) + "\r\n" + std::string(size, 'x') + "\r\n$3\r\nab";
-  parser.feed(large.data(), large.size());
+  parser.feed(large.data(), size);
+  CHECK(parser.next() == nullptr);
+  parser.feed(large.data() + size, large.size() - size);
   REQUIRE(parser.next());
   CHECK(parser.next() == nullptr);
   parser.feed("c\r\n", 3);

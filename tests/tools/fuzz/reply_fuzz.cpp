@@ -58,6 +58,7 @@ std::string replies_in(std::string_view bytes, std::string_view cuts) {
       }
       parser.feed(bytes.data(), size);
       bytes.remove_prefix(size);
+      if (size % 2 == 0) parser.keep();
       while (Reply* reply = parser.next()) describe(*reply, 0, text);
     }
   } catch (const larder::ProtocolError&) {

@@ -95,7 +95,7 @@ class Connection {
       if (are_cheap) spin_.record(false);
     }
     if (block_for_.count() != 0 && deadline - now > block_for_ &&
-        take_in(stream_.receive_blocking(in_.get(), buffer_size))) {
+        take_in(stream_.receive_blocking(room(), buffer_size))) {
       used_.store(std::chrono::steady_clock::now(), std::memory_order_relaxed);
       return true;
     }
@@ -107,7 +107,7 @@ class Connection {
 
   // Receives what is there; false if that is nothing.
   bool receive_now(Deadline now) {
-    if (!take_in(stream_.receive(in_.get(), buffer_size))) return false;
+    if (!take_in(stream_.receive(room(), buffer_size))) return false;
     used_.store(now, std::memory_order_relaxed);
     return true;
   }
@@ -188,6 +188,11 @@ class Connection {
     if (ready == 0) return false;
     if ((ready & POLLIN) != 0 && receive_now(std::chrono::steady_clock::now())) received();
     return true;
+  }
+
+  char* room() {
+    parser_.keep();
+    return in_.get();
   }
 
   bool take_in(std::size_t size) {

@@ -25,6 +25,7 @@ class Pipeline {
   // Adds a command there is room for; allocates nothing.
   void append(const Command& command) noexcept {
     put(command.head());
+    if (command.head().size() == command.size()) return;
     put(command.value());
     put(command.tail());
   }

@@ -10,6 +10,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <variant>
@@ -33,7 +34,8 @@ struct ReplyAccess {
 namespace larder::redis::detail {
 inline namespace LARDER_HIREDIS_ABI {
 
-// Turns the bytes of a connection into replies: hiredis' reader, building each Reply in place. Not thread-safe.
+// Turns the bytes of a connection into replies: hiredis' reader, building each Reply in place. A string that has come
+// as a whole, as the reply to a get does, is taken from the received bytes without it. Not thread-safe.
 //
 // What it holds is bounded by what was received and `max_reply_bytes`, whatever lengths the peer announces.
 class ReplyParser {
@@ -51,10 +53,19 @@ class ReplyParser {
   ReplyParser(const ReplyParser&) = delete;
   ReplyParser& operator=(const ReplyParser&) = delete;
 
-  // Takes in bytes. Throws std::bad_alloc; after that the stream is lost.
+  // Takes in bytes, which have to stay until next() returns null or keep() is called. Throws std::bad_alloc; after that
+  // the stream is lost.
   void feed(const char* bytes, std::size_t size) {
-    if (redisReaderFeed(reader_.get(), bytes, size) != REDIS_OK) throw std::bad_alloc();
+    keep();
+    fed_ = {bytes, size};
     reply_bytes_ += size;
+  }
+
+  // Copies what has not been taken of the bytes fed. Throws as feed() does.
+  void keep() {
+    if (fed_.empty()) return;
+    if (redisReaderFeed(reader_.get(), fed_.data(), fed_.size()) != REDIS_OK) throw std::bad_alloc();
+    fed_ = {};
     most_held_ = (std::max)(most_held_, reader_->len);
   }
 
@@ -62,9 +73,11 @@ class ReplyParser {
   bool holds_more_than(std::size_t replies) const noexcept { return reply_bytes_ / max_reply_bytes_ > replies; }
 
   // The next reply, if the whole of it is there, else null. It stays until the next call, and can be moved from.
-  // Throws ProtocolError; after that the stream is lost.
+  // Throws ProtocolError or std::bad_alloc; after that the stream is lost.
   Reply* next() {
     if (reply_bytes_ == 0) return nullptr;
+    if (fed_.size() == reply_bytes_ && take_string()) return &root_;
+    keep();
     void* whole = nullptr;
     if (redisReaderGetReply(reader_.get(), &whole) != REDIS_OK) throw_problem();
     const std::size_t left = whole ? reader_->len - reader_->pos : 0;
@@ -101,6 +114,33 @@ class ReplyParser {
     return fresh.rstack[0].type == 0;
 #endif
   }
+
+  // Takes the string that stands first in the bytes fed, if the whole of it is there, and it is not too long.
+  bool take_string() noexcept {
+    const std::string_view fed = fed_;
+    if (fed[0] != '$') return false;
+    std::size_t size = 0, at = 1;
+    for (; at < fed.size() && is_digit(fed[at]) && size < fed.size(); ++at) size = 10 * size + digit(fed[at]);
+    const std::size_t rest = fed.size() - at;
+    const bool is_number = at == 2 || (at > 2 && fed[1] != '0');
+    if (!is_number || rest < 4 || size > rest - 4) return false;
+    const char* const text = fed.data() + at + 2;
+    const std::size_t whole = at + size + 4;
+    if (whole > max_reply_bytes_ || !is_end_of_line(text - 2) || !is_end_of_line(text + size)) return false;
+    try {
+      ReplyAccess::content(root_).emplace<std::string>(text, size);
+      ReplyAccess::kind(root_) = Reply::Kind::string;
+    } catch (...) {
+      ReplyAccess::kind(root_) = Reply::Kind::out_of_memory;
+    }
+    fed_.remove_prefix(whole);
+    reply_bytes_ -= whole;
+    return true;
+  }
+
+  static unsigned digit(char character) noexcept { return static_cast<unsigned char>(character - '0'); }
+  static bool is_digit(char character) noexcept { return digit(character) < 10; }
+  static bool is_end_of_line(const char* text) noexcept { return text[0] == '\r' && text[1] == '\n'; }
 
   // The reader frees its room only when it is fed again, and an idle connection may not be for long.
   void give_back() noexcept {
@@ -150,7 +190,7 @@ class ReplyParser {
     Reply::Kind kind = Reply::Kind::string;
     switch (task->type) {
       case REDIS_REPLY_STRING:
-        if (text[size] != '\r' || text[size + 1] != '\n') return refuse(task, "a string does not end with CRLF");
+        if (!is_end_of_line(text + size)) return refuse(task, "a string does not end with CRLF");
         break;
       case REDIS_REPLY_STATUS:
         kind = Reply::Kind::status;
@@ -242,6 +282,7 @@ class ReplyParser {
 
   const std::size_t max_reply_bytes_;
   Reader reader_;
+  std::string_view fed_;         // the last of what was received, unless the reader has it
   std::size_t most_held_ = 0;    // bytes at once, by this reader
   std::size_t reply_bytes_ = 0;  // received and not taken yet
   Reply root_;                   // the reply that is being read
