@@ -18,7 +18,9 @@
 #include "detail/delivery.hpp"
 #include "detail/host_list.hpp"
 #include "detail/map_keeper.hpp"
+#include "detail/nodes.hpp"
 #include "detail/per_process.hpp"
+#include "detail/pool_call.hpp"
 #include "options.hpp"
 #include "reply.hpp"
 
@@ -85,34 +87,39 @@ class Cluster : public Client {
     return {detail::read_hosts(nodes, 6379), std::move(options)};
   }
 
-  Deadline limit(std::optional<Deadline> deadline) const {
+  Deadline limit(std::optional<Deadline> deadline, Deadline began = std::chrono::steady_clock::now()) const {
     const Options& options = keeper_.settings().node;
-    return deadline ? *deadline : std::chrono::steady_clock::now() + options.connect_timeout + options.command_timeout;
+    return deadline ? *deadline : began + options.connect_timeout + options.command_timeout;
   }
 
+  // One command goes straight to its node, which nearly always gives the reply.
   void do_run(const Command* commands, std::size_t count, Reply* replies, std::optional<Deadline> deadline) override {
-    route(nullptr, commands, count, replies, deadline);
+    Keeper& keeper = keeper_.get();
+    if (count != 1 || keeper.is_due() || !keeper.has_map()) return route(nullptr, commands, count, replies, deadline);
+    detail::Node& node = keeper.place_of(*commands, nullptr);
+    detail::PoolCall call(node.pool, commands, 1, replies, deadline);
+    try {
+      call.finish();
+    } catch (const ConnectionError& error) {
+      detail::Delivery delivery(keeper, nullptr, commands, 1, replies, deadline, limit(deadline, call.began()),
+                                nullptr);
+      return delivery.go_on_after(node, error);
+    }
+    if (replies->kind() != Reply::Kind::failure) return;
+    detail::Delivery delivery(keeper, nullptr, commands, 1, replies, deadline, limit(deadline, call.began()), nullptr);
+    delivery.go_on_after(node);
   }
 
   void route(detail::Node* keyless, const Command* commands, std::size_t count, Reply* replies,
              std::optional<Deadline> deadline) {
     Keeper& keeper = keeper_.get();
-    if (!keeper.has_map()) keeper.refresh_now(limit(deadline));
-    if (!keeper.is_due()) return deliver(keeper, keyless, commands, count, replies, deadline, nullptr);
-    Keeper::Question question(keeper);
-    deliver(keeper, keyless, commands, count, replies, deadline, &question);
-    question.finish();
-  }
-
-  void deliver(Keeper& keeper, detail::Node* keyless, const Command* commands, std::size_t count, Reply* replies,
-               std::optional<Deadline> deadline, Keeper::Question* question) {
-    detail::Delivery delivery(keeper, keyless, commands, count, replies, deadline, limit(deadline), question);
-    if (count == 1) {
-      if (delivery.run_single()) return;
-    } else {
-      delivery.start();
-    }
-    delivery.finish();
+    const Deadline latest = limit(deadline);
+    if (!keeper.has_map()) keeper.refresh_now(latest);
+    std::optional<Keeper::Question> question;
+    if (keeper.is_due()) question.emplace(keeper);
+    detail::Delivery(keeper, keyless, commands, count, replies, deadline, latest, question ? &*question : nullptr)
+        .run();
+    if (question) question->finish();
   }
 
   // A key may move from one node to another while they are visited one after another. So each pair of nodes is visited

@@ -30,7 +30,7 @@
 
 namespace larder::redis::detail {
 inline namespace LARDER_HIREDIS_ABI {
-class StartedCall;
+class PoolCall;
 }
 }  // namespace larder::redis::detail
 
@@ -83,7 +83,7 @@ class Pool : public Client {
   }
 
  private:
-  friend class detail::StartedCall;
+  friend class detail::PoolCall;
 
   void do_run(const Command* commands, std::size_t count, Reply* replies, std::optional<Deadline> deadline) override {
     refuse_those_for_own_connections(commands, count);

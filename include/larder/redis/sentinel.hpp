@@ -18,8 +18,8 @@
 #include "command.hpp"
 #include "detail/host_list.hpp"
 #include "detail/per_process.hpp"
+#include "detail/pool_call.hpp"
 #include "detail/primary_finder.hpp"
-#include "detail/started_call.hpp"
 #include "options.hpp"
 #include "reply.hpp"
 
@@ -128,11 +128,7 @@ class Sentinel : public Client {
 
   static void run_at(Node& node, const Command* commands, std::size_t count, Reply* replies,
                      std::optional<Deadline> deadline) {
-    if (count == 1) {
-      *replies = node.pool.run(*commands, deadline);
-    } else {
-      detail::StartedCall(node.pool, commands, count, replies, deadline).finish();
-    }
+    detail::PoolCall(node.pool, commands, count, replies, deadline).finish();
   }
 
   static bool is_from_replica(const Reply& reply) noexcept {

@@ -17,9 +17,8 @@
 #include "../reply.hpp"
 #include "map_keeper.hpp"
 #include "nodes.hpp"
+#include "pool_call.hpp"
 #include "redirect.hpp"
-#include "slot.hpp"
-#include "started_call.hpp"
 
 namespace larder::redis::detail {
 inline namespace LARDER_HIREDIS_ABI {
@@ -40,34 +39,21 @@ class Delivery {
         first_deadline_(deadline),
         latest_(latest) {}
 
-  // Runs the only command there is. True if that was all; else finish() has to follow.
-  bool run_single() {
-    Node& node = place_of(*commands_);
-    try {
-      *replies_ = node.pool.run(*commands_, first_deadline_);
-      if (replies_->kind() != Reply::Kind::failure) return true;
-      settle({0, &node, false}, std::move(*replies_));
-    } catch (const ConnectionError& error) {
-      fail({0, &node, false}, error);
-    }
-    return false;
-  }
-
-  // Brings all commands to their nodes.
-  void start() {
-    for (std::size_t i = 0; i < count_; ++i) next_.push_back({i, &place_of(commands_[i]), false});
-    hops_ = -1;
-  }
-
   // Returns when all replies are there. Throws if one of them cannot be had; the others are seen to nevertheless.
-  void finish() {
-    while (!next_.empty()) {
-      if (++hops_ > 0 && std::chrono::steady_clock::now() >= latest_) {
-        throw TimeoutError("the time allowed ran out while nodes of the cluster passed a command on (command_timeout)");
-      }
-      run(std::exchange(next_, {}));
-    }
-    if (failure_) std::rethrow_exception(failure_);
+  void run() {
+    for (std::size_t i = 0; i < count_; ++i) next_.push_back({i, &keeper_.place_of(commands_[i], keyless_), false});
+    hops_ = -1;
+    finish();
+  }
+
+  // The same for the only command, which has been at a node, and been refused there, or has not got there.
+  void go_on_after(Node& node) {
+    settle({0, &node, false}, std::move(*replies_));
+    finish();
+  }
+  void go_on_after(Node& node, const ConnectionError& error) {
+    fail({0, &node, false}, error);
+    finish();
   }
 
  private:
@@ -85,11 +71,21 @@ class Delivery {
     Errands errands;
     std::vector<Command> commands;
     std::vector<Reply> replies;
-    std::optional<StartedCall> call;
+    std::optional<PoolCall> call;  // none: it could not be brought there
   };
 
+  void finish() {
+    while (!next_.empty()) {
+      if (++hops_ > 0 && std::chrono::steady_clock::now() >= latest_) {
+        throw TimeoutError("the time allowed ran out while nodes of the cluster passed a command on (command_timeout)");
+      }
+      bring(std::exchange(next_, {}));
+    }
+    if (failure_) std::rethrow_exception(failure_);
+  }
+
   // All nodes are sent to before any of them is waited for.
-  void run(Errands errands) {
+  void bring(Errands errands) {
     const auto by_node = [](const Errand& one, const Errand& other) { return one.node < other.node; };
     std::stable_sort(errands.begin(), errands.end(), by_node);
     std::deque<Group> groups;
@@ -101,11 +97,6 @@ class Delivery {
     for (Group& group : groups) finish(group);
   }
 
-  // Where a command belongs, as far as is known.
-  Node& place_of(const Command& command) const noexcept {
-    return keyless_ && !command.has_key() ? *keyless_ : keeper_.node_for(slot_of(command.key()));
-  }
-
   void start(Group& group) {
     for (const Errand& errand : group.errands) {
       if (errand.asks) group.commands.emplace_back("ASKING");
@@ -115,6 +106,7 @@ class Delivery {
     try {
       group.call.emplace(group.errands.front().node->pool, group.commands.data(), group.commands.size(),
                          group.replies.data(), hops_ == 0 ? first_deadline_ : latest_);
+      group.call->start();
     } catch (const ConnectionError& error) {
       for (const Errand& errand : group.errands) fail(errand, error);
     }
@@ -176,7 +168,7 @@ class Delivery {
       keeper_.refresh_now(latest_);
     }
     keeper_.avoid(*errand.node);
-    Node& other = place_of(commands_[errand.index]);
+    Node& other = keeper_.place_of(commands_[errand.index], keyless_);
     return &other == errand.node ? nullptr : &other;
   }
 

@@ -17,10 +17,11 @@
 #include "../options.hpp"
 #include "../reply.hpp"
 #include "nodes.hpp"
+#include "pool_call.hpp"
 #include "redirect.hpp"
 #include "refresh_gate.hpp"
+#include "slot.hpp"
 #include "slot_map.hpp"
-#include "started_call.hpp"
 #include "topology.hpp"
 
 namespace larder::redis::detail {
@@ -38,9 +39,11 @@ class MapKeeper {
     for (const Endpoint& seed : settings.seeds) seeds_.push_back(&nodes_.at(seed));
   }
 
-  // Whom to ask about a slot. While its owner is not known, that is one of the seeds.
-  Node& node_for(std::size_t slot) noexcept {
-    Node* const owner = map_.owner(slot);
+  // Where a command belongs, as far as is known; without a key, that is `keyless`, if it is given. While the owner of
+  // the slot is not known, it is one of the seeds.
+  Node& place_of(const Command& command, Node* keyless) noexcept {
+    if (keyless && !command.has_key()) return *keyless;
+    Node* const owner = map_.owner(slot_of(command.key()));
     return owner ? *owner : *seeds_[next_seed_.load(std::memory_order_relaxed) % seeds_.size()];
   }
 
@@ -90,6 +93,7 @@ class MapKeeper {
       node_ = keeper.candidates().front();
       try {
         call_.emplace(node_->pool, &command_, 1, &reply_, std::chrono::steady_clock::now() + longest);
+        call_->start();
       } catch (const Error&) {
         keeper.want_refresh(nullptr, node_);
         pass_.reset();
@@ -120,7 +124,7 @@ class MapKeeper {
     Node* node_ = nullptr;
     const Command command_{"CLUSTER", "SLOTS"};
     Reply reply_;
-    std::optional<StartedCall> call_;
+    std::optional<PoolCall> call_;
   };
 
   // Brings the map up to date for a caller who cannot go on without it.

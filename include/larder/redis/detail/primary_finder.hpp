@@ -18,8 +18,8 @@
 #include "../reply.hpp"
 #include "endpoint.hpp"
 #include "nodes.hpp"
+#include "pool_call.hpp"
 #include "refresh_gate.hpp"
-#include "started_call.hpp"
 
 namespace larder::redis::detail {
 inline namespace LARDER_HIREDIS_ABI {
@@ -64,6 +64,7 @@ class PrimaryFinder {
       if (!*pass_) return;
       try {
         call_.emplace(finder.asked().pool, &command_, 1, &reply_);
+        call_->start();
       } catch (const Error& error) {
         finder_.note(nullptr, error.what());
         pass_.reset();
@@ -91,7 +92,7 @@ class PrimaryFinder {
     std::optional<RefreshGate::Pass> pass_;
     const Command command_;
     Reply reply_;
-    std::optional<StartedCall> call_;
+    std::optional<PoolCall> call_;
   };
 
   // For a caller who cannot go on: `bad` is not the primary, or cannot be reached. Returns another one, or null.

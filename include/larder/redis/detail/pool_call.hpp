@@ -17,27 +17,31 @@
 namespace larder::redis::detail {
 inline namespace LARDER_HIREDIS_ABI {
 
-// Commands that are sent to a pool now, if that is possible without waiting, and whose replies are taken later, so that
-// several servers can work at the same time. Others who use the connection are not held up meanwhile. The commands and
-// the room for the replies have to outlive it.
+// A call of a pool in steps: with start(), its commands are sent now if that is possible without waiting, so that
+// several servers can work at the same time before finish() takes the replies. Others who use the connection are not
+// held up meanwhile. The commands and the room for the replies have to outlive it.
 //
-// Its constructor and finish() have to run in the same process. Used by one thread.
-class StartedCall {
+// All of it has to run in the same process, and in one thread.
+class PoolCall {
  public:
   // Throws what Pool::run() does before anything is sent.
-  StartedCall(Pool& pool, const Command* commands, std::size_t count, Reply* replies,
-              std::optional<Deadline> deadline = std::nullopt)
+  PoolCall(Pool& pool, const Command* commands, std::size_t count, Reply* replies,
+           std::optional<Deadline> deadline = std::nullopt)
       : options_(pool.options_),
         scheduler_(pool.scheduler()),
         call_(pool.make_call(commands, count, replies, deadline)) {
     Pool::refuse_those_for_own_connections(commands, count);
-    const NoCancellation until_end;
-    scheduler_.start(call_);
   }
-  StartedCall(const StartedCall&) = delete;
-  StartedCall& operator=(const StartedCall&) = delete;
-  ~StartedCall() {
-    if (!was_finished_) scheduler_.abandon(call_);
+  PoolCall(const PoolCall&) = delete;
+  PoolCall& operator=(const PoolCall&) = delete;
+  ~PoolCall() {
+    if (must_finish_) scheduler_.abandon(call_);
+  }
+
+  void start() noexcept {
+    const NoCancellation until_end;
+    must_finish_ = true;
+    scheduler_.start(call_);
   }
 
   // Whether finish() has nothing to wait for, as far as this is known without looking at the connection.
@@ -46,16 +50,19 @@ class StartedCall {
   // Waits for the replies. Throws what Pool::run() does.
   void finish() {
     const NoCancellation until_end;
-    was_finished_ = true;
+    must_finish_ = false;
     scheduler_.finish(call_);
     if (call_.failure) throw_failure_of(call_, scheduler_.address(), options_);
   }
+
+  // When it was made.
+  Deadline began() const noexcept { return call_.started; }
 
  private:
   const Options& options_;
   Scheduler& scheduler_;
   Call call_;
-  bool was_finished_ = false;
+  bool must_finish_ = false;  // or leave: others know of it
 };
 
 }  // namespace LARDER_HIREDIS_ABI

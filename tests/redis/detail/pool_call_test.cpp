@@ -1,4 +1,4 @@
-#include <larder/redis/detail/started_call.hpp>
+#include <larder/redis/detail/pool_call.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -15,7 +15,7 @@ using namespace larder::testing;
 using larder::redis::Command;
 using larder::redis::Pool;
 using larder::redis::Reply;
-using larder::redis::detail::StartedCall;
+using larder::redis::detail::PoolCall;
 using Kind = Reply::Kind;
 
 namespace {
@@ -46,9 +46,10 @@ TEST_CASE("calls that are started on several servers are all sent before the fir
   for (std::size_t i = 0; i < 3; ++i) commands.push_back(get(key(i)));
   std::vector<Reply> replies(3);
   const auto begin = Clock::now();
-  std::vector<std::unique_ptr<StartedCall>> calls;
+  std::vector<std::unique_ptr<PoolCall>> calls;
   for (std::size_t i = 0; i < 3; ++i) {
-    calls.push_back(std::make_unique<StartedCall>(*nodes[i]->pool, &commands[i], 1, &replies[i]));
+    calls.push_back(std::make_unique<PoolCall>(*nodes[i]->pool, &commands[i], 1, &replies[i]));
+    calls.back()->start();
   }
   for (const auto& call : calls) call->finish();
   const auto took = Clock::now() - begin;
@@ -80,9 +81,10 @@ TEST_CASE("one of three servers hangs: the others answer, and their other caller
     std::vector<Command> commands;
     for (std::size_t i = 0; i < 3; ++i) commands.push_back(get(key(i)));
     std::vector<Reply> replies(3);
-    std::vector<std::unique_ptr<StartedCall>> calls;
+    std::vector<std::unique_ptr<PoolCall>> calls;
     for (std::size_t i = 0; i < 3; ++i) {
-      calls.push_back(std::make_unique<StartedCall>(*nodes[i]->pool, &commands[i], 1, &replies[i]));
+      calls.push_back(std::make_unique<PoolCall>(*nodes[i]->pool, &commands[i], 1, &replies[i]));
+      calls.back()->start();
     }
     for (std::size_t i = 0; i < 3; ++i) {  // the one that hangs first
       try {
@@ -121,7 +123,9 @@ TEST_CASE("started calls under load: each gets its own reply, whether it is fini
         Reply reply;
         std::vector<Reply> replies(2);
         tally.call(whole_budget(options), [&] {
-          StartedCall a(*pool, &one, 1, &reply), b(*pool, two.data(), 2, replies.data());
+          PoolCall a(*pool, &one, 1, &reply), b(*pool, two.data(), 2, replies.data());
+          if (turn % 3 != 0) a.start();
+          b.start();
           if (turn % 5 == 0) return;
           b.finish();
           if (turn % 7 == 0) return;
@@ -143,7 +147,8 @@ TEST_CASE("a call that is started on a connection which broke while it rested ge
   node.redis.kill_clients();
   const Command command = get(key(7));
   Reply reply;
-  StartedCall call(*node.pool, &command, 1, &reply);
+  PoolCall call(*node.pool, &command, 1, &reply);
+  call.start();
   call.finish();
   CHECK(reply.string() == value_of(key(7)));
 }
