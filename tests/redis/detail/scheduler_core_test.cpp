@@ -346,7 +346,7 @@ TEST_CASE("the first in the queue is overtaken no more than four times") {
     link.leader = nullptr;
     s.core.sent(link);
   }
-  CHECK(passed == FakeCore::most_overtaken);
+  CHECK(passed == FakeCore::Matching::most_overtaken);
   s.woke("get");
   CHECK(s.next("get") == "advance");
 }

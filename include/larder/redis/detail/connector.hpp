@@ -66,5 +66,11 @@ class BorrowedConnector : public Connector {
   redisContext* const context_;
 };
 
+// To the server of the options, or the one context that the pool has borrowed, if that is not null.
+inline std::unique_ptr<Connector> make_connector(const Options& options, redisContext* borrowed) {
+  if (borrowed) return std::make_unique<BorrowedConnector>(options, borrowed);
+  return std::make_unique<ServerConnector>(options);
+}
+
 }  // namespace LARDER_HIREDIS_ABI
 }  // namespace larder::redis::detail

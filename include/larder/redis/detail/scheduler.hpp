@@ -23,8 +23,8 @@
 #include "failure.hpp"
 #include "hiredis.hpp"
 #include "link.hpp"
+#include "link_io.hpp"
 #include "scheduler_core.hpp"
-#include "socket.hpp"
 
 namespace larder::redis::detail {
 inline namespace LARDER_HIREDIS_ABI {
@@ -138,14 +138,8 @@ class Scheduler {
  private:
   using Lock = std::unique_lock<std::mutex>;
   using Clock = std::chrono::steady_clock;
-  using Link = detail::Link<Connection>;
+  using Link = PoolLink;
   using Step = SchedulerCore<Connection>::Step;
-
-  // The next replies of a connection that belong to its leader: they need not go through the hands of others.
-  struct Own {
-    Reply* first = nullptr;
-    std::size_t count = 0;
-  };
 
   static constexpr std::chrono::nanoseconds longest_spin{YieldGauge::long_yield};
 
@@ -166,79 +160,72 @@ class Scheduler {
 
   static Failure lost_before_use() noexcept { return Failure::loss("the connection was lost before it was used"); }
 
+  // What came of using a connection.
+  struct Outcome {
+    Failure failure;
+    bool in_time = true;
+    bool is_stale = false;
+  };
+
+  // Without the lock, unless the connection broke while it rested.
+  template <class Use>
+  Outcome use(Link& link, const Call& call, Lock& lock, Use use) noexcept {
+    const bool needs_check = std::exchange(link.needs_check, false);
+    unlock(lock);
+    Outcome outcome;
+    try {
+      if (needs_check && !is_sound(link, call)) {
+        outcome.is_stale = link.has_rested;
+        outcome.failure = lost_before_use();
+      } else {
+        outcome.in_time = use();
+      }
+    } catch (...) {
+      outcome.failure = Failure::current();
+    }
+    return outcome;
+  }
+
   void advance(const Step& step, Call& call, Lock& lock) noexcept {
     Link& link = *step.link;
     bool sends = step.sends;
     const Deadline deadline = call.deadline;
-    const Own own{call.replies + call.received, step.own};
-    const bool needs_check = std::exchange(link.needs_check, false);
-    unlock(lock);
-    Failure failure;
-    bool in_time = true, is_stale = false;
-    try {
-      if (needs_check && !is_sound(link, call)) {
-        is_stale = link.has_rested;
-        failure = lost_before_use();
-      } else {
-        in_time = send_and_receive(link, deadline, sends, own);
-      }
-    } catch (...) {
-      failure = Failure::current();
-    }
+    const OwnReplies own{call.replies + call.received, step.own};
+    const Outcome outcome = use(link, call, lock, [&] {  //
+      return send_and_receive(link, deadline, sends, own, core_.yields());
+    });
     if (sends) link.sending.store(false, std::memory_order_release);
-    lock.lock();
-    if (failure) {
-      core_.lost(link, failure, is_stale);
-    } else {
-      core_.received(link, call, in_time);
-    }
-  }
-
-  // `sends`: the thread has the sending half, and gives it back as soon as all is sent.
-  bool send_and_receive(Link& link, Deadline deadline, bool& sends, const Own& own) {
-    if (sends) {
-      const auto received = [&] {
-        collect(link, own);
-        if (link.received.size() == InFlight::capacity) throw ProtocolError("the server sent replies nobody asked for");
-      };
-      if (!link.connection->flush(deadline, received)) return false;
-    }
-    const Deadline now = Clock::now();
-    if (std::exchange(sends, false)) {
-      link.sent_at.store(nanoseconds(now), std::memory_order_relaxed);
-      link.sending.store(false, std::memory_order_release);
-    }
-    const bool in_time = link.connection->receive(deadline, now, &core_.yields());
-    collect(link, own);
-    return in_time;
-  }
-
-  static void collect(Link& link, const Own& own) {
-    while (link.in_place < own.count) {
-      Reply* const reply = link.connection->next();
-      if (!reply) return;
-      own.first[link.in_place++] = std::move(*reply);
-    }
-    while (link.received.size() < InFlight::capacity) {
-      Reply* const reply = link.connection->next();
-      if (!reply) break;
-      link.received.push_back(std::move(*reply));
-    }
+    received(link, call, outcome, lock);
   }
 
   void look(Link& link, Call& call, Lock& lock) noexcept {
-    unlock(lock);
-    Failure failure;
-    try {
+    const Outcome outcome = use(link, call, lock, [&] {
       if (link.connection->receive_now(Clock::now())) collect(link, {});
-    } catch (...) {
-      failure = Failure::current();
-    }
+      return true;
+    });
+    received(link, call, outcome, lock);
+  }
+
+  void received(Link& link, Call& call, const Outcome& outcome, Lock& lock) noexcept {
     lock.lock();
-    if (failure) {
-      core_.lost(link, failure, false);
+    if (outcome.failure) {
+      core_.lost(link, outcome.failure, outcome.is_stale);
     } else {
-      core_.received(link, call, true);
+      core_.received(link, call, outcome.in_time);
+    }
+  }
+
+  void exchange(Link& link, Call& call, Lock& lock) noexcept {
+    const Deadline deadline = call.deadline;
+    const Outcome outcome = use(link, call, lock, [&] {
+      return link.connection->exchange(call.commands, call.count, call.replies, deadline, &core_.yields());
+    });
+    link.sending.store(false, std::memory_order_release);
+    lock.lock();
+    if (outcome.failure) {
+      core_.lost(link, outcome.failure, outcome.is_stale);
+    } else {
+      core_.exchanged(link, call, outcome.in_time);
     }
   }
 
@@ -246,44 +233,9 @@ class Scheduler {
   void send(Link& link, Lock& lock) noexcept {
     lock.unlock();
     link.connection->send_now();
-    link.sent_at.store(nanoseconds(Clock::now()), std::memory_order_relaxed);
+    link.sent_at.store(since_epoch(Clock::now()), std::memory_order_relaxed);
     lock.lock();
     core_.sent(link);
-  }
-
-  void exchange(Link& link, Call& call, Lock& lock) noexcept {
-    const Deadline deadline = call.deadline;
-    const bool needs_check = std::exchange(link.needs_check, false);
-    unlock(lock);
-    Failure failure;
-    bool in_time = true, is_stale = false;
-    try {
-      if (needs_check && !is_sound(link, call)) {
-        is_stale = link.has_rested;
-        failure = lost_before_use();
-      } else {
-        in_time = link.connection->exchange(call.commands, call.count, call.replies, deadline, &core_.yields());
-      }
-    } catch (...) {
-      failure = Failure::current();
-    }
-    link.sending.store(false, std::memory_order_release);
-    lock.lock();
-    if (failure) {
-      core_.lost(link, failure, is_stale);
-    } else {
-      core_.exchanged(link, call, in_time);
-    }
-  }
-
-  // A call that has been under way for a while does not know what time it is.
-  static bool is_sound(const Link& link, const Call& call) noexcept {
-    return !link.is_wrong_node && link.connection->is_sound(call.was_repeated ? Clock::now() : call.started);
-  }
-
-  static std::unique_ptr<Connector> make_connector(const Options& options, redisContext* borrowed) {
-    if (borrowed) return std::make_unique<BorrowedConnector>(options, borrowed);
-    return std::make_unique<ServerConnector>(options);
   }
 
   // The time that it takes to look up a name is not counted, unless the caller has set a deadline.
@@ -356,10 +308,6 @@ class Scheduler {
     unlock(lock);
     while (!call.waiter.is_done()) call.waiter.sleep_until(Clock::now() + std::chrono::hours(1));
     return true;
-  }
-
-  static std::int64_t nanoseconds(Deadline time) noexcept {
-    return std::chrono::nanoseconds(time.time_since_epoch()).count();
   }
 
   const Options& options_;
