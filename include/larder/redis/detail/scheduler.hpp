@@ -11,7 +11,6 @@
 #include <utility>
 
 #include "../../detail/process.hpp"
-#include "../../error.hpp"
 #include "../../observer.hpp"
 #include "../../statistics.hpp"
 #include "../options.hpp"
