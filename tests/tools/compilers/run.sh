@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# run.sh [COMPILER...]: as C++17, 20 and 23 every header alone, and a program of two translation units that uses all that
-# is public. Without names: each g++ and clang++ there is, the newest Clang that apt-get offers, and that with libc++.
+# run.sh [COMPILER...]: as C++17, 20 and 23 a program of two translation units that uses all that is public, and as C++17
+# each public header alone. Without names: each g++ and clang++ there is, the newest Clang that apt-get offers, and that with libc++.
 # For cross compilers: CPPFLAGS, LDLIBS, RUN, which runs a program, and URL, the Redis that it uses.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
@@ -59,12 +59,12 @@ standard() {
       if grep -qF "$include" "$dir/optional_headers" && ! has_library_of "$include"; then continue; fi
       echo "$include" >"$out.cpp"
       "${compile[@]}" -fsyntax-only "$out.cpp" || return
-    done <"$dir/headers"
+    done < <(grep -v '/detail/' "$dir/headers")
   }
   program() { "${compile[@]}" "$@" tests/tools/compilers/*.cpp -o "$out.exe" $LDLIBS && $RUN "$out.exe" "$URL" "$BASHPID:"; }
   macros() { "${compile[@]}" -fsyntax-only -include tests/tools/compilers/windows_macros.hpp tests/tools/compilers/*.cpp; }
 
-  check "each header alone" each_header
+  if [[ $1 == 17 ]]; then check "each header alone" each_header; fi
   check "a program of everything" program
   check "that with -fno-rtti" program -fno-rtti
   check "that with the macros of <windows.h>" macros
@@ -75,4 +75,4 @@ for compiler; do printf "%s $compiler\n" 17 20 2b; done | xargs -P 2 -L 1 bash -
 passed=$(grep -c '^ok ' "$dir/results") || true
 failed=$(grep -c '^FAILED ' "$dir/results") || true
 echo "$passed passed, $failed failed"
-((failed == 0 && passed == 12 * $#))
+((failed == 0 && passed == 10 * $#))
