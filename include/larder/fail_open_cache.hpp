@@ -171,7 +171,7 @@ class FailOpenCache : public ForwardingCache {
       ForwardingCache::do_clear();
     } catch (const Error& error) {
       errors_.fetch_add(1, relaxed);
-      if (detail::is_outage(error)) tell_failed(Pass::normal);
+      if (detail::is_outage()) tell_failed(Pass::normal);
       throw;
     }
     tell_succeeded();
@@ -205,7 +205,7 @@ class FailOpenCache : public ForwardingCache {
       hidden_.fetch_add(1, relaxed);
       errors_.fetch_add(1, relaxed);
       if (options_.observer) options_.observer->cache_failed(operation, error);
-      detail::is_outage(error) ? tell_failed(attempt.pass) : tell_succeeded();
+      detail::is_outage() ? tell_failed(attempt.pass) : tell_succeeded();
       return false;
     }
     attempt.told = true;

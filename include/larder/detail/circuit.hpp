@@ -12,12 +12,17 @@
 namespace larder::detail {
 inline namespace LARDER_ABI {
 
-// Whether an error says that the cache is away, rather than that it refuses a call.
-inline bool is_outage(const Error& error) {
-  const auto* const refusal = dynamic_cast<const ServerError*>(&error);
-  if (refusal == nullptr) return true;
-  const std::string code = refusal->code();
-  return code == "LOADING" || code == "BUSY" || code == "MASTERDOWN" || code == "CLUSTERDOWN" || code == "READONLY";
+// Whether the Error that is being handled says that the cache is away, rather than that it refuses a call. It also works
+// in programs without RTTI.
+inline bool is_outage() {
+  try {
+    throw;
+  } catch (const ServerError& refusal) {
+    const std::string code = refusal.code();
+    return code == "LOADING" || code == "BUSY" || code == "MASTERDOWN" || code == "CLUSTERDOWN" || code == "READONLY";
+  } catch (const Error&) {
+    return true;
+  }
 }
 
 // Decides which calls go through to a cache that may be away. After some failures in a row it is open: calls are
