@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../../.."
 
 dir=$1 library=$2 server=$(command -v "$3")
-cmake --preset ci-gcc -B "$dir" -D CMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -D REDIS_SERVER="$server" \
+cmake --preset ci-gcc -B "$dir" -D LARDER_TEST_HEADERS=OFF -D REDIS_SERVER="$server" \
   -D REDIS_CLI="${server/-server/-cli}" "${@:4}"
 cmake --build "$dir" -j 2
 c++ --version | head -n 1
