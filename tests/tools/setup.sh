@@ -33,6 +33,7 @@ catch2          catch2                catch-devel           catch2              
 curl            libcurl4-openssl-dev  libcurl-devel         curl                 curl
 cachecontrol    python3-cachecontrol  python3-CacheControl  python-cachecontrol  -
 python-redis    python3-redis         python3-redis         python-redis         -
+prometheus      python3-prometheus-client python3-prometheus_client python-prometheus_client -
 '
 
 has_program() {
@@ -63,6 +64,7 @@ has() {
     curl) has_header curl/curl.h ;;
     cachecontrol) has_module cachecontrol ;;
     python-redis) has_module redis ;;
+    prometheus) has_module prometheus_client ;;
     venv) has_program python3 && python3 -c 'import ensurepip' 2>/dev/null ;;
     *) has_program "$1" ;;
   esac
