@@ -2,6 +2,7 @@ import os
 import re
 
 from conan import ConanFile
+from conan.errors import ConanInvalidConfiguration
 from conan.tools.build import check_min_cppstd
 from conan.tools.files import copy, load
 
@@ -17,8 +18,8 @@ class LarderConan(ConanFile):
     topics = ("cache", "redis", "valkey", "hiredis", "header-only")
     package_type = "header-library"
     settings = "os", "compiler"
-    options = {"redis": [True, False]}
-    default_options = {"redis": True}
+    options = {"redis": [True, False], "tls": [True, False]}
+    default_options = {"redis": True, "tls": False}
     exports_sources = "LICENSE", "include/*"
     no_copy_source = True
 
@@ -29,9 +30,13 @@ class LarderConan(ConanFile):
     def requirements(self):
         if self.options.redis:
             self.requires("hiredis/[>=1.0 <2]")
+        if self.options.tls:
+            self.requires("openssl/[>=1.1.1 <4]")
 
     def validate(self):
         check_min_cppstd(self, 17)
+        if self.options.tls and not self.options.redis:
+            raise ConanInvalidConfiguration("larder: the option tls needs the option redis")
 
     def package(self):
         copy(self, "LICENSE", self.source_folder, os.path.join(self.package_folder, "licenses"))
@@ -50,6 +55,9 @@ class LarderConan(ConanFile):
             redis.requires = ["memory", "hiredis::hiredislib"]
             if self.settings.os == "Windows":
                 redis.system_libs = ["ws2_32"]
+        if self.options.tls:
+            tls = self._component("tls", "larder::tls", "larder-tls")
+            tls.requires = ["redis", "openssl::ssl"]
 
     def _component(self, name, target, pkg_config):
         component = self.cpp_info.components[name]

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 . tests/tools/setup.sh
 
 preset=${LARDER_PRESET:-dev}
-need compiler cmake ninja hiredis redis catch2 curl cachecontrol python-redis prometheus
+need compiler cmake ninja hiredis redis openssl libssl catch2 curl cachecontrol python-redis prometheus
 build "$preset"
 trap 'tests/tools/redis_server.sh stop "$(<"build/$preset/tests/redis_dir")"' EXIT
 ctest --preset "$preset" "$@"

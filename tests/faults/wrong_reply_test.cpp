@@ -1,5 +1,6 @@
 // The right reply or none, whatever happens to the bytes on their way.
 
+#include "support/wrong_reply.hpp"
 #include "support/faults.hpp"
 
 using namespace larder::testing;
@@ -23,86 +24,20 @@ TEST_CASE("after a timeout in the middle of a reply the next call is right") {
   const auto listen = GENERATE(Proxy::on_unix_socket, Proxy::on_tcp);
   const std::size_t received = GENERATE(0U, 1U, 5U, 50U);
   RedisProcess redis;
-  fill(redis, 10);
   Proxy proxy(redis.address(), listen);
-  const auto options = one_connection(proxy, 100ms);
-  RedisCache cache(make_pool(options));
-  REQUIRE(cache.get(key(0)) == value_of(key(0)));
-
-  proxy.cut_after(Proxy::down, received, Proxy::End::silence);
-  SECTION("of get") {
-    failure_within<TimeoutError>(options.command_timeout, [&] { cache.get(key(1)); });
-  }
-  SECTION("of get_many") {
-    failure_within<TimeoutError>(options.command_timeout, [&] { cache.get_many({key(1), key(2), key(3)}); });
-  }
-  SECTION("of set_many") {
-    failure_within<TimeoutError>(options.command_timeout, [&] {
-      cache.set_many({{key(1), value_of(key(1))}, {key(2), value_of(key(2))}, {"x", "longer than what is received"}});
-      cache.get(key(1));
-    });
-  }
-  proxy.be_silent(false);
-  for (std::size_t i = 9; i-- > 2;) {
-    CHECK(within(whole_budget(options), [&] { return cache.get(key(i)); }) == value_of(key(i)));
-  }
-  CHECK(proxy.accepted() == 2);
-  figures().faults += proxy.faults();
+  wrong_reply::timeout_in_the_middle(redis, proxy, proxy.options(), received);
 }
 
 TEST_CASE("replies that come around the timeout never go to another caller") {
-  constexpr std::size_t threads = 16, keys = 1000;
-  const std::size_t turns = scaled(500'000) / threads;
   RedisProcess redis;
-  fill(redis, keys);
   Proxy proxy(redis.address());
-  auto options = proxy.options();
-  options.command_timeout = sanitized ? 20ms : 5ms;
-  options.connect_timeout = 500ms;
-  RedisCache cache(make_pool(options));
-  proxy.delay(options.command_timeout / 2, 2 * options.command_timeout, 0.02);
-  Load load(
-      threads,
-      [&](Tally& tally, std::size_t thread, std::size_t turn) {
-        tally.get(cache, key((thread * 61 + turn) % keys), whole_budget(options));
-      },
-      turns);
-  const Tally tally = load.join();
-  check(tally);
-  CHECK(tally.calls == threads * turns);
-  CHECK(tally.misses == 0);
-  CHECK(tally.hits > tally.calls / 10);  // how many depends on how busy the machine is
-  CHECK(tally.timeouts > turns / 500);
-  figures().faults += proxy.faults();
+  wrong_reply::around_the_timeout(redis, proxy, proxy.options(), 500'000);
 }
 
 TEST_CASE("batches whose replies come around the timeout are right or fail") {
-  constexpr std::size_t threads = 8, keys = 1000;
-  const std::size_t turns = scaled(2000);
   RedisProcess redis;
-  fill(redis, keys);
   Proxy proxy(redis.address(), Proxy::on_tcp);
-  auto options = proxy.options();
-  options.command_timeout = sanitized ? 40ms : 10ms;
-  RedisCache cache(make_pool(options));
-  proxy.delay(options.command_timeout / 2, 2 * options.command_timeout, 0.05);
-  Load load(
-      threads,
-      [&](Tally& tally, std::size_t thread, std::size_t turn) {
-        std::vector<std::string> names;
-        for (std::size_t i = 0; i < 200; ++i) names.push_back(key((thread * 61 + turn * 7 + i) % keys));
-        std::vector<std::optional<std::string>> values;
-        tally.call(whole_budget(options), [&] { values = cache.get_many(names); });
-        for (std::size_t i = 0; i < values.size(); ++i) tally.look_at(names[i], values[i]);
-        tally.get(cache, names.front(), whole_budget(options));
-      },
-      turns);
-  const Tally tally = load.join();
-  check(tally);
-  CHECK(tally.misses == 0);
-  CHECK(tally.hits > tally.calls);
-  CHECK(tally.timeouts > turns / 100);
-  figures().faults += proxy.faults();
+  wrong_reply::batches_around_the_timeout(redis, proxy, proxy.options());
 }
 
 TEST_CASE("a caller's timeout does no harm to the calls of others on its connection") {

@@ -15,6 +15,7 @@
 
 using larder::InvalidArgument;
 using larder::redis::Options;
+using larder::redis::TlsVerify;
 using namespace std::chrono_literals;
 
 namespace {
@@ -138,7 +139,7 @@ TEST_CASE("a URL names a unix socket") {
 TEST_CASE("every member is an option") {
   const Options options = from(
       "redis://?host=h&unix_socket=/s&username=u&password=p&client_name=n%20m&port=1&database=2&connect_timeout=3ms"
-      "&command_timeout=4s&connections=5&busy_poll=6us&max_reply_bytes=7");
+      "&command_timeout=4s&connections=5&busy_poll=6us&max_reply_bytes=7&connection_lifetime=8min");
   CHECK(options.host == "h");
   CHECK(options.unix_socket == "/s");
   CHECK(options.username == "u");
@@ -151,6 +152,35 @@ TEST_CASE("every member is an option") {
   CHECK(options.connections == 5);
   CHECK(options.busy_poll == 6us);
   CHECK(options.max_reply_bytes == 7);
+  CHECK(options.connection_lifetime == 8min);
+}
+
+TEST_CASE("rediss is redis with TLS, and Valkey's schemes mean the same") {
+  CHECK_FALSE(Options().tls);
+  CHECK_FALSE(from("redis://h").tls);
+  CHECK_FALSE(from("valkey://h").tls);
+  CHECK_FALSE(from("redis://h?tls=false").tls);
+  CHECK(from("redis://h?tls=true").tls);
+  for (const std::string scheme : {"rediss", "valkeys"}) {
+    const Options options = from(scheme + "://u:p@h:7000/3");
+    CHECK(options.tls);
+    CHECK(options.tls_verify == TlsVerify::full);
+    CHECK(options.host == "h");
+    CHECK(options.port == 7000);
+    CHECK(options.database == 3);
+    CHECK(options.username == "u");
+    CHECK(options.password == "p");
+  }
+  const Options options =
+      from("rediss://h?tls_verify=ca&tls_server_name=n&tls_ca_file=%2Fa&tls_ca_path=b&tls_cert_file=c&tls_key_file=d");
+  CHECK(options.tls_verify == TlsVerify::ca);
+  CHECK(options.tls_server_name == "n");
+  CHECK(options.tls_ca_file == "/a");
+  CHECK(options.tls_ca_path == "b");
+  CHECK(options.tls_cert_file == "c");
+  CHECK(options.tls_key_file == "d");
+  CHECK(from("rediss://h?tls_verify=none").tls_verify == TlsVerify::none);
+  CHECK(from("rediss://h?tls_verify=full").tls_verify == TlsVerify::full);
 }
 
 TEST_CASE("a duration has a unit, and is rounded up to what its option counts in") {
@@ -173,7 +203,7 @@ TEST_CASE("what is wrong with a URL is named, and nothing of it shown") {
       {"http://u:s3cr3t@h", "redis://"},
       {"REDIS://h", "redis://"},
       {"redis:/h", "redis://"},
-      {"rediss://u:s3cr3t@h", "TLS"},
+      {"Rediss://u:s3cr3t@h", "rediss://"},
 
       {"redis://h:", "port"},
       {"redis://h:0", "port"},
@@ -254,6 +284,23 @@ TEST_CASE("what is wrong with a URL is named, and nothing of it shown") {
       {"redis://h?max_reply_bytes=0", "max_reply_bytes"},
       {"redis://h?max_reply_bytes=1MB", "max_reply_bytes"},
       {"redis://h?busy_poll=-1us", "busy_poll"},
+      {"redis://h?connection_lifetime=-1s", "connection_lifetime"},
+      {"redis://h?connection_lifetime=60", "connection_lifetime"},
+
+      {"redis://h?tls=yes", "tls"},
+      {"redis://h?tls=", "tls"},
+      {"redis://h?tls=1", "tls"},
+      {"rediss://h?tls=false", "tls"},
+      {"unix:///s?tls=true", "tls"},
+      {"rediss://h?unix_socket=/s", "tls"},
+      {"rediss://h?tls_verify=some", "tls_verify"},
+      {"rediss://h?tls_verify=", "tls_verify"},
+      {"redis://h?tls_ca_file=a", "tls"},
+      {"redis://h?tls_verify=none", "tls"},
+      {"rediss://h?tls_key_file=k", "tls_cert_file"},
+      {"rediss://h?tls_ca_file=a%00b", "tls_ca_file"},
+      {"rediss://h?tls_server_name=a%00b", "tls_server_name"},
+      {"redis://h?credentials=x", "credentials"},
 
       {"redis://u:s3cr3t/x@h", "percent-encoded"},
       {"redis://u:s3cr3t?x@h", "percent-encoded"},

@@ -30,6 +30,8 @@ venv            python3-venv          python3               python              
 hiredis         libhiredis-dev        hiredis-devel         hiredis              hiredis
 redis           redis-server          redis                 valkey               redis
 catch2          catch2                catch-devel           catch2               catch2
+openssl         openssl               openssl               openssl              openssl
+libssl          libssl-dev            openssl-devel         openssl              openssl
 curl            libcurl4-openssl-dev  libcurl-devel         curl                 curl
 cachecontrol    python3-cachecontrol  python3-CacheControl  python-cachecontrol  -
 python-redis    python3-redis         python3-redis         python-redis         -
@@ -61,6 +63,7 @@ has() {
     redis) has_program redis-server valkey-server && has_program redis-cli valkey-cli ;;
     hiredis) has_header hiredis/hiredis.h ;;
     catch2) has_header catch2/catch_all.hpp catch2/catch.hpp ;;
+    libssl) has_header openssl/ssl.h ;;
     curl) has_header curl/curl.h ;;
     cachecontrol) has_module cachecontrol ;;
     python-redis) has_module redis ;;

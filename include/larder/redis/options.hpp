@@ -12,6 +12,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "../error.hpp"
@@ -37,6 +38,27 @@ inline namespace LARDER_ABI {
 /// A point in time by the monotonic clock, at which something must have ended.
 using Deadline = std::chrono::steady_clock::time_point;
 
+/// How much of a server's certificate must be right.
+enum class TlsVerify {
+  full,  ///< a trusted CA has issued it, for the name or address that was connected to
+  ca,    ///< a trusted CA has issued it: for a tunnel, whose end has another name
+  none,  ///< nothing: others on the way to the server can read and change everything
+};
+
+/// A user and a password that change, such as a token that expires.
+class Credentials {
+ public:
+  Credentials() = default;
+  Credentials(const Credentials&) = delete;
+  Credentials& operator=(const Credentials&) = delete;
+  virtual ~Credentials() = default;
+
+  /// The user, which may be empty (the default user), and the password. Asked before each connection is made, by the
+  /// caller's thread that makes it, and by several at a time: it has to be thread-safe. Its time is on top of
+  /// connect_timeout. What it throws is a failure to connect.
+  [[nodiscard]] virtual std::pair<std::string, std::string> get() = 0;
+};
+
 /// Where Redis is, who asks, how long it may take, and how much of it.
 struct Options {
   std::string host = "127.0.0.1";                      ///< a name or an address
@@ -53,12 +75,21 @@ struct Options {
   std::size_t max_reply_bytes = std::size_t{1} << 30;  ///< a longer reply is a ProtocolError
   bool primary_only = false;                           ///< a server that says it is a replica is refused
   std::shared_ptr<Observer> observer;                  ///< is told of connections and repeats; not in the URL
+  std::chrono::milliseconds connection_lifetime{0};    ///< an idle connection older than this is replaced; 0: never
+  std::shared_ptr<Credentials> credentials;            ///< in place of username and password; not in the URL
+  bool tls = false;                                    ///< needs larder/redis/tls.hpp somewhere in the program
+  TlsVerify tls_verify = TlsVerify::full;              ///< in a URL: full, ca or none
+  std::string tls_server_name;                         ///< for SNI, and that the certificate must have; empty: host
+  std::string tls_ca_file;                             ///< CAs to trust in place of the system's, as PEM
+  std::string tls_ca_path;                             ///< a folder of such, by their hashes; may be used with the file
+  std::string tls_cert_file;                           ///< the client's certificate and its chain, as PEM
+  std::string tls_key_file;                            ///< its key, without a passphrase; empty: in tls_cert_file
 
-  /// Reads `redis://[user[:password]@]host[:port][/database][?option=value&…]` or
-  /// `unix://[user[:password]@]/path[?option=value&…]`. Every member is an option by its name, and `db` is short for
-  /// `database`; durations have a unit: `us`, `ms`, `s` or `min`. User, password, path and option values are
-  /// percent-decoded; an IPv6 address stands in brackets. Throws InvalidArgument, which names the part that is wrong
-  /// and shows none of it.
+  /// Reads `redis://[user[:password]@]host[:port][/database][?option=value&…]`, the same with `rediss://` for TLS, or
+  /// `unix://[user[:password]@]/path[?option=value&…]`. `valkey://` and `valkeys://` mean `redis://` and `rediss://`.
+  /// Every member is an option by its name unless it says otherwise, and `db` is short for `database`; durations have a
+  /// unit: `us`, `ms`, `s` or `min`. User, password, path and option values are percent-decoded; an IPv6 address stands
+  /// in brackets. Throws InvalidArgument, which names the part that is wrong and shows none of it.
   static Options from_url(std::string_view url);
 
   /// Throws InvalidArgument, which names the first member that cannot be used.
@@ -70,6 +101,11 @@ struct Options {
 
 namespace larder::redis::detail {
 inline namespace LARDER_ABI {
+
+inline void assign(std::string_view name, std::string_view text, TlsVerify& member) {
+  if (text != "full" && text != "ca" && text != "none") throw_bad_option(name, "must be full, ca or none");
+  member = text == "full" ? TlsVerify::full : text == "ca" ? TlsVerify::ca : TlsVerify::none;
+}
 
 // Calls visit(name, member) for every option of a URL.
 template <class Visit>
@@ -87,6 +123,14 @@ void for_each_option(Options& options, Visit visit) {
   visit("busy_poll", options.busy_poll);
   visit("max_reply_bytes", options.max_reply_bytes);
   visit("primary_only", options.primary_only);
+  visit("connection_lifetime", options.connection_lifetime);
+  visit("tls", options.tls);
+  visit("tls_verify", options.tls_verify);
+  visit("tls_server_name", options.tls_server_name);
+  visit("tls_ca_file", options.tls_ca_file);
+  visit("tls_ca_path", options.tls_ca_path);
+  visit("tls_cert_file", options.tls_cert_file);
+  visit("tls_key_file", options.tls_key_file);
 }
 
 // Gives options what the parts of a URL say.
@@ -128,6 +172,25 @@ class OptionSetter {
   bool has_password_option_ = false;
 };
 
+// Throws InvalidArgument, which names the first member that cannot be used.
+inline void check_tls(const Options& options) {
+  bool has_files = false;
+  const auto check_text = [&](std::string_view name, const std::string& text) {
+    if (text.find('\0') != std::string::npos) throw_bad_option(name, "must not contain a NUL byte");
+    has_files = has_files || !text.empty();
+  };
+  check_text("tls_server_name", options.tls_server_name);
+  check_text("tls_ca_file", options.tls_ca_file);
+  check_text("tls_ca_path", options.tls_ca_path);
+  check_text("tls_cert_file", options.tls_cert_file);
+  check_text("tls_key_file", options.tls_key_file);
+  if (!options.tls_key_file.empty() && options.tls_cert_file.empty())
+    throw_bad_option("tls_cert_file", "must be given together with tls_key_file");
+  if (!options.tls && (has_files || options.tls_verify != TlsVerify::full))
+    throw_bad_option("tls", "must be on for the other options of TLS: rediss:// or tls=true");
+  if (options.tls && !options.unix_socket.empty()) throw_bad_option("tls", "is not for a unix socket");
+}
+
 }  // namespace LARDER_ABI
 }  // namespace larder::redis::detail
 
@@ -144,6 +207,7 @@ inline Options Options::from_url(std::string_view text) {
     if (url.path.empty()) throw_bad_option("unix_socket", "must be the path of a socket, as in unix:///run/redis.sock");
     place.push_back({"unix_socket", url.path});
   } else {
+    if (url.scheme == "rediss") place.push_back({"tls", "true"});
     detail::split_host(url.hosts, place);
     if (url.path.size() > 1) place.push_back({"database", url.path.substr(1)});
   }
@@ -177,6 +241,11 @@ inline void Options::validate() const {
   if (busy_poll.count() < 0 || busy_poll > longest)
     throw_bad_option("busy_poll", "must not be negative, nor over a year");
   if (max_reply_bytes == 0) throw_bad_option("max_reply_bytes", "must be at least 1");
+  if (connection_lifetime.count() < 0 || connection_lifetime > longest)
+    throw_bad_option("connection_lifetime", "must not be negative, nor over a year");
+  if (credentials && !(username.empty() && password.empty()))
+    throw_bad_option("credentials", "must not be given together with username or password");
+  detail::check_tls(*this);
 }
 
 }  // namespace LARDER_ABI

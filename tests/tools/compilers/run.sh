@@ -10,7 +10,7 @@ dir=$(mktemp -d)
 trap 'tests/tools/redis_server.sh stop "$dir/redis"; rm -rf "$dir"' EXIT
 
 if (($# == 0)); then
-  need compiler clang hiredis
+  need compiler clang hiredis libssl
   if has_program apt-cache; then
     newest=$(apt-cache search --names-only '^clang-[0-9]+$' | grep -o '^clang-[0-9]*' | sort -V | tail -n 1)
     newest=${newest#clang-}
@@ -30,7 +30,7 @@ fi
 
 # Headers over a library that larder can do without stand alone, and only where that library is installed.
 (cd include && find larder -name '*.hpp') | sort | sed 's/.*/#include <&>/' >"$dir/headers"
-grep -E '<larder/codec/json[.]hpp>' "$dir/headers" >"$dir/optional_headers"
+grep -E '<larder/(codec/json|redis/tls|redis/detail/tls_(context|openssl))[.]hpp>' "$dir/headers" >"$dir/optional_headers"
 grep -vFf "$dir/optional_headers" "$dir/headers" >"$dir/all_headers.hpp"
 grep -rhoE '^#include <[a-z0-9_/]+(\.h)?>' include tests/tools/compilers/*.cpp tests/tools/compilers/calls.hpp | sort -u |
   sed -E 's/#include (<.*>)/#if __has_include(\1)\n&\n#endif/' >"$dir/standard_headers.hpp"
@@ -52,6 +52,7 @@ standard() {
   }
   has_library_of() {
     local library=nlohmann/json.hpp
+    if [[ $1 == */redis/* ]]; then library=openssl/ssl.h; fi
     echo "#include <$library>" | "${compile[@]}" -E -xc++ - >/dev/null 2>&1
   }
   each_header() {

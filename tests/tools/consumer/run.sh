@@ -7,9 +7,9 @@ cd "$(dirname "$0")/../../.."
 
 legs=(fetch_content add_subdirectory find_package pkg_config compiler moved_prefix requested_version any_architecture
   unreadable_version hiredis_of_debian_12 hiredis_of_debian_13 hiredis_with_cmake_files hiredis_with_nothing hiredis_target
-  hiredis_missing hiredis_without_library hiredis_too_old memory_alone components)
+  hiredis_missing hiredis_without_library hiredis_too_old memory_alone components tls tls_missing)
 
-need git compiler cmake ninja make hiredis pkg-config
+need git compiler cmake ninja make hiredis libssl pkg-config
 
 root=$PWD
 dir=$(mktemp -d)
@@ -285,6 +285,45 @@ target_link_libraries(app PRIVATE larder::larder)"
   cmake --install only
   project <<<"find_package(larder CONFIG REQUIRED COMPONENTS redis PATHS $PWD/only_memory NO_DEFAULT_PATH)"
   refuses "has no component redis"
+}
+
+# In a project that has larder as a subdirectory, in one that has it installed, and with pkg-config.
+tls() {
+  cp "$root/tests/tools/packaging/tls_app.cpp" app.cpp
+  follow find_package
+  for way in "add_subdirectory(larder)" "find_package(larder CONFIG REQUIRED COMPONENTS tls)"; do
+    project <<<"$way
+target_link_libraries(app PRIVATE larder::tls)"
+    rm -rf build
+    configure
+    cmake --build build
+    build/app | grep -Fx "larder $version with TLS"
+  done
+  # shellcheck disable=SC2046
+  c++ -std=c++17 app.cpp $(PKG_CONFIG_PATH=.local/share/pkgconfig pkg-config --cflags --libs larder-tls)
+  ./a.out | grep -Fx "larder $version with TLS"
+}
+
+# Where OpenSSL is not there, all but TLS is.
+tls_missing() {
+  follow find_package
+  local absent=(-D CMAKE_DISABLE_FIND_PACKAGE_OpenSSL=ON)
+  for way in "add_subdirectory(larder)" "find_package(larder CONFIG REQUIRED)"; do
+    project <<<"$way
+target_link_libraries(app PRIVATE larder::larder)"
+    rm -rf build
+    configure "${absent[@]}"
+    cmake --build build
+    build/app | says
+  done
+  project <<<"add_subdirectory(larder)"
+  refuses "larder::tls needs OpenSSL 1.1.1 or later." "${absent[@]}" -D LARDER_TLS=ON
+  project <<<"find_package(larder CONFIG REQUIRED COMPONENTS tls)"
+  refuses "larder::tls needs OpenSSL 1.1.1 or later" "${absent[@]}"
+  cmake -S larder -B only -D LARDER_TLS=OFF -D CMAKE_INSTALL_PREFIX="$PWD/without"
+  cmake --install only
+  project <<<"find_package(larder CONFIG REQUIRED COMPONENTS tls PATHS $PWD/without NO_DEFAULT_PATH)"
+  refuses "has no component tls"
 }
 
 # Each leg has a directory that is its home, too, and that holds nothing but a program.

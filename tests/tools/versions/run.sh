@@ -22,7 +22,7 @@ make_chroot() {
   local include
   need debootstrap
   [[ $(mirror) ]] || as_root apt-get update -q
-  include=g++,cmake,ninja-build,pkg-config,libhiredis-dev,catch2,libcurl4-openssl-dev
+  include=g++,cmake,ninja-build,pkg-config,libhiredis-dev,catch2,libcurl4-openssl-dev,libssl-dev,openssl
   include+=,redis-server,valkey-server,python3-cachecontrol,python3-redis,python3-prometheus-client
   mkdir -p "$(dirname "$chroot")"
   partial=$(mktemp -d "$chroot.XXXX")
@@ -63,7 +63,7 @@ leg() {
   case $1 in
     hiredis-1.2)
       local prefix=$PWD/build/hiredis-trixie
-      need compiler cmake ninja redis catch2 curl cachecontrol python-redis prometheus
+      need compiler cmake ninja redis openssl libssl catch2 curl cachecontrol python-redis prometheus
       [[ -e $prefix/include/hiredis/hiredis.h ]] || tests/tools/hiredis.sh trixie "$prefix"
       mixed "$prefix"
       tests/tools/versions/suite.sh build/hiredis-1.2 libhiredis.so.1 redis-server -D CMAKE_PREFIX_PATH="$prefix"

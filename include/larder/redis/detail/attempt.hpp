@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -18,6 +19,7 @@
 #include "resolver.hpp"
 #include "socket.hpp"
 #include "stream.hpp"
+#include "tls_layer.hpp"
 
 namespace larder::redis::detail {
 inline namespace LARDER_HIREDIS_ABI {
@@ -50,9 +52,9 @@ class Attempt {
 // Connects to a server, at the first of its addresses that accepts.
 class ServerAttempt : public Attempt {
  public:
-  // May have to look up the host's name. `options` and `book` outlive it.
-  ServerAttempt(const Options& options, AddressBook& book)
-      : options_(options), book_(book), addresses_(book.addresses()), handshake_(options) {}
+  // May have to look up the host's name. `tls`: null for a plain connection. All but `login` outlive it.
+  ServerAttempt(const Options& options, const Login& login, AddressBook& book, TlsProvider* tls)
+      : options_(options), book_(book), tls_(tls), addresses_(book.addresses()), handshake_(login, options) {}
 
   std::unique_ptr<Connection> step(Deadline end) override {
     const Deadline now = Clock::now();
@@ -66,6 +68,14 @@ class ServerAttempt : public Attempt {
           break;
         case State::connecting:
           if (!is_ready(socket_.get(), POLLOUT) && now < share_end_) return nullptr;
+          accepted();
+          break;
+        case State::securing:
+          if (!was_secured()) break;
+          if (layer_) {
+            if (now >= end) throw TimeoutError("no end of the TLS handshake" + within(end) + tls_hint);
+            return nullptr;
+          }
           greet();
           break;
         case State::greeting:
@@ -85,6 +95,9 @@ class ServerAttempt : public Attempt {
       case State::connecting:
         wait_for(socket_.get(), POLLOUT, share_end_);
         break;
+      case State::securing:
+        stream_->wait(POLLIN, end);
+        break;
       case State::greeting:
         connection_->wait(end);
         break;
@@ -97,12 +110,14 @@ class ServerAttempt : public Attempt {
   enum class State : unsigned char {
     opening,     // an address is to be tried at retry_at_
     connecting,  // the socket is being connected
+    securing,    // the TLS handshake
     greeting,    // the server is told who asks
   };
 
   // Each address gets an equal share of the time, but not so little that a distant server could not answer.
   static constexpr std::chrono::milliseconds least_share{200};
   static constexpr std::chrono::milliseconds longest_pause{32};
+  static constexpr const char* tls_hint = "; does this port speak TLS?";
 
   void begin(Deadline now, Deadline end) {
     if (now >= end) {
@@ -133,13 +148,36 @@ class ServerAttempt : public Attempt {
   }
 
   // The socket is connected, or has failed, or its time is up.
-  void greet() {
+  void accepted() {
     if (!is_ready(socket_.get(), POLLOUT)) return try_next({});
     const int error = pending_error(socket_.get());
     if (error != 0) return try_next(error_message(error));
     if (options_.unix_socket.empty()) tune_tcp(socket_.get());
-    connection_ = std::make_unique<Connection>(options_, Stream(std::move(socket_)));
+    stream_.emplace(std::move(socket_));
     socket_ = {};
+    if (!tls_) return greet();
+    layer_ = &stream_->use_tls(*tls_);
+    state_ = State::securing;
+  }
+
+  // Goes on with the TLS handshake; there is no `layer_` left when it is done. False: it begins anew on another
+  // connection.
+  bool was_secured() {
+    try {
+      if (layer_->shake_hands()) layer_ = nullptr;
+      return true;
+    } catch (const TlsRefusal&) {
+      throw;
+    } catch (const ConnectionError& error) {
+      if (was_lost_) throw ConnectionError(error.what() + std::string(" in the TLS handshake") + tls_hint);
+    }
+    begin_anew();
+    return false;
+  }
+
+  void greet() {
+    connection_ = std::make_unique<Connection>(options_, std::move(*stream_));
+    stream_.reset();
     handshake_.begin(*connection_);
     state_ = State::greeting;
   }
@@ -154,10 +192,16 @@ class ServerAttempt : public Attempt {
     } catch (const ProtocolError& error) {
       throw ProtocolError(error.what() + hint_at_bytes(error.what()));
     }
+    begin_anew();
+    return false;
+  }
+
+  void begin_anew() {
     was_lost_ = true;
+    layer_ = nullptr;
+    stream_.reset();
     connection_.reset();
     state_ = State::opening;
-    return false;
   }
 
   // No reason: its time is up.
@@ -185,7 +229,7 @@ class ServerAttempt : public Attempt {
 
   // What people do who see such an error.
   std::string hint_at_loss() const {
-    const bool is_silent = options_.unix_socket.empty() && !handshake_.was_answered();
+    const bool is_silent = options_.unix_socket.empty() && !tls_ && !handshake_.was_answered();
     return is_silent ? "; does this port speak TLS (rediss://)?" : "";
   }
   static std::string hint_at_bytes(const std::string& problem) {
@@ -195,6 +239,7 @@ class ServerAttempt : public Attempt {
 
   const Options& options_;
   AddressBook& book_;
+  TlsProvider* const tls_;
   std::vector<SocketAddress> addresses_;
   Handshake handshake_;
   State state_ = State::opening;
@@ -203,7 +248,9 @@ class ServerAttempt : public Attempt {
   Deadline share_end_{};   // of the time for the address
   Deadline retry_at_{};
   std::chrono::milliseconds pause_{};
-  OwnedSocket socket_;  // while it is connected
+  OwnedSocket socket_;            // while it is connected
+  std::optional<Stream> stream_;  // while it is made secure
+  TlsLayer* layer_ = nullptr;     // of it
   std::unique_ptr<Connection> connection_;
   bool was_lost_ = false;  // a connection was lost in the handshake
 };

@@ -38,6 +38,7 @@ class Connection {
         busy_poll_(options.busy_poll),
         block_for_(stream_.block_in_receive(options.command_timeout / 2) ? options.command_timeout / 2
                                                                          : std::chrono::milliseconds(0)),
+        lifetime_(options.connection_lifetime),
         in_(new char[buffer_size]) {}
 
   // Whether nothing has happened to it while nothing was sent. The kernel is asked only if it has rested.
@@ -48,6 +49,9 @@ class Connection {
 
   // When the last bytes came, or it was opened.
   Deadline used() const noexcept { return used_.load(std::memory_order_relaxed); }
+
+  // Whether it is older than connection_lifetime.
+  bool is_old(Deadline now) const noexcept { return lifetime_.count() != 0 && now - opened_ >= lifetime_; }
 
   void mark_unusable() noexcept { stream_.mark_unusable(); }
 
@@ -206,6 +210,8 @@ class Connection {
   std::chrono::microseconds busy_poll_;
   std::chrono::milliseconds block_for_;  // how long a receive may sleep by itself; 0: it cannot
   AdaptiveSpin spin_;
+  std::chrono::milliseconds lifetime_;
+  Deadline opened_ = std::chrono::steady_clock::now();
   std::unique_ptr<char[]> in_;
   std::atomic<Deadline> used_{std::chrono::steady_clock::now()};
   bool has_sent_ = false;

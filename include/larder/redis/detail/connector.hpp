@@ -2,15 +2,19 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 
+#include "../../error.hpp"
 #include "../options.hpp"
 #include "attempt.hpp"
 #include "endpoint.hpp"
+#include "handshake.hpp"
 #include "hiredis.hpp"
 #include "resolver.hpp"
 #include "stream.hpp"
+#include "tls_layer.hpp"
 
 namespace larder::redis::detail {
 inline namespace LARDER_HIREDIS_ABI {
@@ -22,8 +26,8 @@ class Connector {
   Connector& operator=(const Connector&) = delete;
   virtual ~Connector() = default;
 
-  // To find out where to connect to may take long, and is not counted in connect_timeout. Throws ConnectionError. The
-  // connector outlives the attempt.
+  // To find out where to connect to, and with which password, may take long, and is not counted in connect_timeout.
+  // Throws ConnectionError. The connector outlives the attempt.
   virtual std::unique_ptr<Attempt> begin() = 0;
 
   // Where the server is, for messages: "host:port" or the path of a socket.
@@ -45,11 +49,28 @@ class ServerConnector : public Connector {
         options_(options),
         book_(options) {}
 
-  std::unique_ptr<Attempt> begin() override { return std::make_unique<ServerAttempt>(options_, book_); }
+  std::unique_ptr<Attempt> begin() override {
+    return std::make_unique<ServerAttempt>(options_, current_login(options_), book_,
+                                           options_.tls ? &tls_provider() : nullptr);
+  }
 
  private:
+  TlsProvider& tls_provider() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!tls_provider_) {
+      const MakeTlsProvider make = make_tls_provider;
+      if (!make) {
+        throw InvalidArgument("tls: needs #include <larder/redis/tls.hpp> and OpenSSL (CMake: larder::tls)");
+      }
+      tls_provider_ = make(options_);
+    }
+    return *tls_provider_;
+  }
+
   const Options& options_;
   AddressBook book_;
+  std::mutex mutex_;
+  std::unique_ptr<TlsProvider> tls_provider_;  // since it was first needed
 };
 
 // Of one context, which its owner has connected.

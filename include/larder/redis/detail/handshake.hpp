@@ -3,9 +3,11 @@
 
 #include <chrono>
 #include <cstddef>
+#include <exception>
 #include <new>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "../../error.hpp"
@@ -14,6 +16,7 @@
 #include "../reply.hpp"
 #include "connection.hpp"
 #include "hiredis.hpp"
+#include "tls_layer.hpp"
 
 namespace larder::redis::detail {
 inline namespace LARDER_HIREDIS_ABI {
@@ -24,14 +27,37 @@ class LostInHandshake : public ConnectionError {
   using ConnectionError::ConnectionError;
 };
 
+// Who connects.
+struct Login {
+  std::string username;
+  std::string password;
+};
+
+// Asks Options::credentials, if there are any.
+inline Login current_login(const Options& options) {
+  if (!options.credentials) return {options.username, options.password};
+  try {
+    auto [username, password] = options.credentials->get();
+    return {std::move(username), std::move(password)};
+  } catch (const Error&) {
+    throw;
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw ConnectionError(std::string("credentials: ") + error.what());
+  } catch (...) {
+    throw ConnectionError("credentials: an unknown exception");
+  }
+}
+
 // What is said to a server before the first command: who asks, for which database. In steps that do not wait.
 class Handshake {
  public:
-  explicit Handshake(const Options& options) : has_user_(!options.username.empty()) {
+  Handshake(const Login& login, const Options& options) : has_user_(!login.username.empty()) {
     if (has_user_) {
-      commands_.emplace_back("AUTH", options.username, options.password);
-    } else if (!options.password.empty()) {
-      commands_.emplace_back("AUTH", options.password);
+      commands_.emplace_back("AUTH", login.username, login.password);
+    } else if (!login.password.empty()) {
+      commands_.emplace_back("AUTH", login.password);
     }
     if (options.database != 0) commands_.emplace_back("SELECT", options.database);
     if (!options.client_name.empty()) commands_.emplace_back("CLIENT", "SETNAME", options.client_name);
@@ -56,6 +82,8 @@ class Handshake {
     try {
       connection.send_now();
       connection.receive_now(std::chrono::steady_clock::now());
+    } catch (const TlsRefusal&) {
+      throw;
     } catch (const ConnectionError& error) {
       throw LostInHandshake(error.what());
     }

@@ -34,8 +34,9 @@ inline std::int64_t since_epoch(Deadline time) noexcept {
 
 // A call that has been under way for a while does not know what time it is.
 inline bool is_sound(const PoolLink& link, const Call& call) noexcept {
-  return !link.is_wrong_node &&
-         link.connection->is_sound(call.was_repeated ? std::chrono::steady_clock::now() : call.started);
+  const Deadline now = call.was_repeated ? std::chrono::steady_clock::now() : call.started;
+  const bool is_old = link.has_rested && link.connection->is_old(now);
+  return !link.is_wrong_node && !is_old && link.connection->is_sound(now);
 }
 
 // Takes the replies that have come.

@@ -115,10 +115,9 @@ inline Url split_url(std::string_view text) {
   }
   if (url.scheme == "valkey") url.scheme = "redis";
   if (url.scheme == "valkeys") url.scheme = "rediss";
-  if (url.scheme == "rediss") {
-    throw InvalidArgument("URL: rediss:// needs TLS, which this version does not have; use redis:// or unix://");
+  if (url.scheme != "redis" && url.scheme != "rediss" && url.scheme != "unix") {
+    throw InvalidArgument("URL: must begin with redis://, rediss:// or unix://");
   }
-  if (url.scheme != "redis" && url.scheme != "unix") throw InvalidArgument("URL: must begin with redis:// or unix://");
   if (text.find('#') != std::string_view::npos) throw InvalidArgument("URL: '#' must be written %23");
 
   const std::size_t authority_size = (std::min)(text.find_first_of("/?"), text.size());

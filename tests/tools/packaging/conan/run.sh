@@ -5,13 +5,14 @@ cd "$(dirname "$0")/../../../.."
 . tests/tools/setup.sh
 . tests/tools/packaging/check.sh
 
-need compiler cmake pkg-config venv
+need compiler cmake libssl pkg-config venv
 if [[ ! -x build/conan/bin/conan ]]; then
   python3 -m venv build/conan
   build/conan/bin/pip install -q 'conan>=2,<3'
 fi
 export PATH=$PWD/build/conan/bin:$PATH
 
+root=$PWD
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 export CONAN_HOME=$dir/home
@@ -95,6 +96,32 @@ END
   build/app | grep -Fx "larder $version in memory"
 }
 
+with_tls() {
+  conan create "$root/$here/openssl" --version 3.0.0
+  mkdir "$dir/tls"
+  cp "$root/tests/tools/packaging/tls_app.cpp" "$dir/tls"
+  cd "$dir/tls"
+  conan install --requires="larder/$version" -o 'larder/*:tls=True' -g CMakeDeps -g PkgConfigDeps -of deps
+  cat >CMakeLists.txt <<'END'
+cmake_minimum_required(VERSION 3.21)
+project(app LANGUAGES CXX)
+find_package(larder CONFIG REQUIRED COMPONENTS tls)
+add_executable(app tls_app.cpp)
+target_link_libraries(app PRIVATE larder::tls)
+END
+  cmake -S . -B build -D CMAKE_BUILD_TYPE=Release -D CMAKE_PREFIX_PATH="$PWD/deps"
+  cmake --build build
+  build/app | grep -Fx "larder $version with TLS"
+  # shellcheck disable=SC2046
+  c++ -std=c++17 tls_app.cpp $(PKG_CONFIG_PATH=deps pkg-config --cflags --libs larder-tls) -o app
+  ./app | grep -Fx "larder $version with TLS"
+}
+
+tls_without_redis() {
+  refused "the option tls needs the option redis" conan install --requires="larder/$version" -o 'larder/*:tls=True' \
+    -o 'larder/*:redis=False'
+}
+
 only_hiredis_014() {
   conan remove -c 'hiredis/1.*'
   conan remove -c 'hiredis/2.*'
@@ -114,5 +141,7 @@ check "the project in docs/install.md" project
 check "with CMakeDeps and CMakeToolchain" with_cmake
 check "with PkgConfigDeps" with_pkg_config
 check "the option redis=False: larder::memory, and no hiredis" without_redis
+check "the option tls=True: larder::tls" with_tls
+check "the option tls=True with redis=False is refused" tls_without_redis
 check "hiredis 0.14 is refused" only_hiredis_014
 report

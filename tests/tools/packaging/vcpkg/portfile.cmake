@@ -11,6 +11,7 @@ vcpkg_from_github(
 vcpkg_check_features(OUT_FEATURE_OPTIONS FEATURE_OPTIONS
     FEATURES
         redis LARDER_REDIS
+        tls LARDER_TLS
 )
 
 vcpkg_cmake_configure(

@@ -5,7 +5,7 @@ cd "$(dirname "$0")/../../../.."
 . tests/tools/setup.sh
 . tests/tools/packaging/check.sh
 
-need compiler cmake hiredis pkg-config python3
+need compiler cmake hiredis libssl pkg-config python3
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 here=tests/tools/packaging/vcpkg
@@ -70,6 +70,14 @@ without_redis() {
   "$dir/memory_app" | grep -Fx "larder $version in memory"
 }
 
+with_tls() {
+  [[ ! -e $dir/installed/share/pkgconfig/larder-tls.pc ]]
+  # shellcheck disable=SC2046
+  c++ -std=c++17 tests/tools/packaging/tls_app.cpp -o "$dir/tls_app" \
+    $(PKG_CONFIG_PATH=$dir/tls/share/pkgconfig pkg-config --cflags --libs larder-tls)
+  "$dir/tls_app" | grep -Fx "larder $version with TLS"
+}
+
 page_agrees() { diff <(page vcpkg cmake) <(sed -n 's/^  //p' $here/usage); }
 
 check "vcpkg.json" python3 $here/manifest.py vcpkg.json
@@ -80,5 +88,7 @@ check "a program that uses it as the port's usage says" as_usage_says
 check "a program that uses it through pkg-config" as_pkg_config_says
 check "the port without its feature redis" port memory core
 check "a program that uses larder::memory of it" without_redis
+check "the port with its feature tls" port tls core redis tls
+check "a program that uses larder-tls of it" with_tls
 check "docs/install.md says what usage says" page_agrees
 report
