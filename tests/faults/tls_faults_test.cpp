@@ -46,13 +46,13 @@ TEST_CASE("over TLS, after a timeout in the middle of a reply the next call is r
 TEST_CASE("over TLS, replies that come around the timeout never go to another caller") {
   TlsRedis redis;
   Proxy proxy(redis.tls_address(), Proxy::on_tcp);
-  wrong_reply::around_the_timeout(redis, proxy, tls_options(proxy.address()), 100'000);
+  wrong_reply::around_the_timeout(redis, proxy, tls_options(proxy.address()), 50'000);
 }
 
 TEST_CASE("over TLS, batches whose replies come around the timeout are right or fail") {
   TlsRedis redis;
   Proxy proxy(redis.tls_address(), Proxy::on_tcp);
-  wrong_reply::batches_around_the_timeout(redis, proxy, tls_options(proxy.address()));
+  wrong_reply::batches_around_the_timeout(redis, proxy, tls_options(proxy.address()), 4'000);
 }
 
 TEST_CASE("a handshake ends with the time allowed") {

@@ -37,7 +37,7 @@ TEST_CASE("replies that come around the timeout never go to another caller") {
 TEST_CASE("batches whose replies come around the timeout are right or fail") {
   RedisProcess redis;
   Proxy proxy(redis.address(), Proxy::on_tcp);
-  wrong_reply::batches_around_the_timeout(redis, proxy, proxy.options());
+  wrong_reply::batches_around_the_timeout(redis, proxy, proxy.options(), 16'000);
 }
 
 TEST_CASE("a caller's timeout does no harm to the calls of others on its connection") {

@@ -160,6 +160,8 @@ class TlsFront {
     while (wait_for(listener_.get(), POLLIN)) {
       Fd client(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
       if (!client) continue;
+      const int on = 1;  // key updates would hold back what follows
+      ::setsockopt(client.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
       ++accepted_;
       const std::lock_guard lock(mutex_);
       Relay& relay = relaying_.emplace_back();

@@ -64,9 +64,10 @@ inline void around_the_timeout(RedisProcess& redis, Proxy& proxy, larder::redis:
   figures().faults += proxy.faults();
 }
 
-inline void batches_around_the_timeout(RedisProcess& redis, Proxy& proxy, larder::redis::Options options) {
+inline void batches_around_the_timeout(RedisProcess& redis, Proxy& proxy, larder::redis::Options options,
+                                       std::size_t batches) {
   constexpr std::size_t threads = 8, keys = 1000;
-  const std::size_t turns = scaled(2000);
+  const std::size_t turns = scaled(batches) / threads;
   fill(redis, keys);
   options.command_timeout = sanitized ? 40ms : 10ms;
   larder::RedisCache cache(make_pool(options));
