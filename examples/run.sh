@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
-# The quickstart: run.sh [--yes] on a private Redis, run.sh [--yes] redis://… or unix://… on yours, run.sh memory on
-# none. It asks before it installs anything, unless --yes is given, CI is set, or the user is root.
+# The quickstart: run.sh [--yes] on a private Redis, run.sh [--yes] URL on yours, run.sh memory on none. It asks before
+# it installs anything, unless --yes is given, CI is set, or the user is root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/tools/setup.sh
 
 tools=(compiler cmake ninja hiredis)
 (($#)) || tools+=(redis)
+with_tls=
+if [[ ${1-} == rediss* || ${1-} == valkeys* ]]; then with_tls=yes tools+=(libssl); fi
 need "${tools[@]}"
+if [[ $with_tls ]]; then cmake --preset examples -D LARDER_TLS=ON; fi
 build examples quickstart
 if (($#)); then exec build/examples/examples/quickstart "$@"; fi
 

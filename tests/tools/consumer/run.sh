@@ -291,9 +291,9 @@ target_link_libraries(app PRIVATE larder::larder)"
 tls() {
   cp "$root/tests/tools/packaging/tls_app.cpp" app.cpp
   follow find_package
-  for way in "add_subdirectory(larder)" "find_package(larder CONFIG REQUIRED COMPONENTS tls)"; do
+  for way in "add_subdirectory(larder)" "$(from_page TLS cmake | head -n 1)"; do
     project <<<"$way
-target_link_libraries(app PRIVATE larder::tls)"
+$(from_page TLS cmake | tail -n 1)"
     rm -rf build
     configure
     cmake --build build
