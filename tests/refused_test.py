@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 compiler, include = sys.argv[1:]
 
@@ -37,14 +38,38 @@ NO_CONVERSION = [
 ACCEPTED = 'cache.set("k", "v", 60); cache.set_many({{"k", "v"}}); cache.get_many({}); cache.get_many({"k"});'
 
 
-def compile(body, standard="c++17"):
+TYPED = [
+    ('ages.set("Ada", "forty");', "TypedCache::set: this is no value of the cache's type"),
+    ('ages.add("Ada", std::string("40"));', "TypedCache::add: this is no value of the cache's type"),
+    ('ages.get_or_load("Ada", 60, [] { return std::string("forty"); });', "TypedCache::get_or_load needs a loader()"),
+    ('ages.get_many_or_load(std::vector<std::string>(), 60, [] { return 1; });',
+     "TypedCache::get_many_or_load needs a loader(const std::vector<Key>&)"),
+]
+ARGUMENT = "an argument is a text, an integer, a Key or a Value"
+COMMANDS = [
+    ('Command("GET", nullptr);', ARGUMENT),
+    ('Command("GET", 1.5);', ARGUMENT),
+    ('Command("GET", true);', ARGUMENT),
+    ('Command("GET", \'x\');', ARGUMENT),
+    ('Command("SET", Key{"a", "b"}, Value{"x"}, Value{"y"});', "a command has one Value"),
+    ('Command("GET").add(std::vector<int>());', ARGUMENT),
+]
+NO_COMMANDS = ["Command();", "Command{};", "Command(Key{\"a\"});", "Command(42);"]
+FUNCTIONS = {
+    "base_cache": "void use(larder::BaseCache& cache)",
+    "typed_cache": "void use(larder::TypedCache<std::string, int>& ages)",
+    "redis/command": "using namespace larder::redis;\nvoid use()",
+}
+
+
+def compile(body, header="base_cache", standard="c++17"):
     source = f"""#include <chrono>
 #include <cstddef>
-#include <larder/base_cache.hpp>
+#include <larder/{header}.hpp>
 #include <map>
 #include <string>
 #include <vector>
-void use(larder::BaseCache& cache) {{
+{FUNCTIONS[header]} {{
   {body}
 }}
 """
@@ -52,24 +77,38 @@ void use(larder::BaseCache& cache) {{
     return subprocess.run(command, input=source, capture_output=True, text=True, check=False)
 
 
-failures = []
-for standard in "c++17", "c++20":
-    result = compile(ACCEPTED, standard)
-    if result.returncode:
-        failures.append(f"does not compile as {standard}: {ACCEPTED}\n{result.stderr}")
-for body, sentence in REFUSED:
-    result = compile(body)
+def check_accepted(header, standard, body):
+    result = compile(body, header, standard)
+    return result.returncode and f"does not compile as {standard}: {body}\n{result.stderr}"
+
+
+def check_refused(header, body, sentence):
+    result = compile(body, header)
     errors = result.stderr.count(" error: ")
     if not result.returncode:
-        failures.append(f"compiles: {body}")
-    elif sentence not in result.stderr or errors != 1:
-        failures.append(f"{errors} errors, one of which should say \"{sentence}\": {body}\n{result.stderr}")
-for body in NO_CONVERSION:
-    if not compile(body).returncode:
-        failures.append(f"compiles: {body}")
-result = compile(ACCEPTED, "c++14")
-if "larder needs C++17 or later" not in result.stderr.split(" error: ")[1]:
-    failures.append(f"C++14 is not refused first of all:\n{result.stderr}")
+        return f"compiles: {body}"
+    if sentence is not None and (sentence not in result.stderr or errors != 1):
+        return f"{errors} errors, one of which should say \"{sentence}\": {body}\n{result.stderr}"
+    return None
 
-print("\n".join(failures) or f"{len(REFUSED) + len(NO_CONVERSION)} are refused")
+
+def check_old_standard():
+    result = compile(ACCEPTED, standard="c++14")
+    if "larder needs C++17 or later" not in result.stderr.split(" error: ")[1]:
+        return f"C++14 is not refused first of all:\n{result.stderr}"
+    return None
+
+
+refused = [("base_cache", *case) for case in REFUSED] + [("base_cache", body, None) for body in NO_CONVERSION]
+refused += [("typed_cache", *case) for case in TYPED]
+refused += [("redis/command", *case) for case in COMMANDS] + [("redis/command", body, None) for body in NO_COMMANDS]
+with ThreadPoolExecutor() as pool:
+    checks = [pool.submit(check_accepted, "base_cache", standard, ACCEPTED) for standard in ("c++17", "c++20")]
+    checks.append(pool.submit(check_accepted, "typed_cache", "c++17", 'ages.set("Ada", 40); ages.get("Ada");'))
+    checks.append(pool.submit(check_accepted, "redis/command", "c++17", 'Command("SET", Key{"a", "b"}, Value{"x"}, 1);'))
+    checks += [pool.submit(check_refused, *case) for case in refused]
+    checks.append(pool.submit(check_old_standard))
+    failures = [check.result() for check in checks if check.result()]
+
+print("\n".join(failures) or f"{len(refused)} are refused")
 sys.exit(1 if failures else 0)

@@ -12,8 +12,8 @@
 namespace larder::detail {
 inline namespace LARDER_ABI {
 
-// Whether the Error that is being handled says that the cache is away, rather than that it refuses a call. It also works
-// in programs without RTTI.
+// Whether the Error that is being handled says that the cache is away, rather than that it refuses a call. It also
+// works in programs without RTTI.
 inline bool is_outage() {
   try {
     throw;

@@ -30,10 +30,12 @@ class PerProcess {
     return node == nullptr ? nullptr : &node->object;
   }
 
-  T& get() {
-    Node* node = node_.load();
+  // Made from `arguments` if it has to be made.
+  template <class... Arguments>
+  T& get(const Arguments&... arguments) {
+    Node* node = node_.load(std::memory_order_acquire);
     while (node == nullptr || node->generation != process_generation()) {
-      Node* const fresh = new Node;
+      Node* const fresh = new Node(arguments...);
       if (node_.compare_exchange_strong(node, fresh)) return fresh->object;
       delete fresh;
     }
@@ -42,7 +44,9 @@ class PerProcess {
 
  private:
   struct Node {
-    Node() : generation((watch_forks(), process_generation())) {}
+    template <class... Arguments>
+    explicit Node(const Arguments&... arguments)
+        : generation((watch_forks(), process_generation())), object(arguments...) {}
 
     const std::uint32_t generation;
     T object;

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "../detail/per_process.hpp"
 #include "../error.hpp"
 #include "../version.hpp"
 #include "client.hpp"
@@ -19,7 +20,6 @@
 #include "detail/host_list.hpp"
 #include "detail/map_keeper.hpp"
 #include "detail/nodes.hpp"
-#include "detail/per_process.hpp"
 #include "detail/pool_call.hpp"
 #include "options.hpp"
 #include "reply.hpp"
@@ -40,7 +40,9 @@ class Cluster : public Client {
   /// `nodes` are some of the nodes, written host:port, and an IPv6 address in brackets; the port is 6379 if there is
   /// none. `options` are those of the connections to each node; host and port aside. Throws InvalidArgument.
   explicit Cluster(const std::vector<std::string>& nodes, Options options = {})
-      : keeper_(settings(nodes, std::move(options))) {}
+      : settings_(settings(nodes, std::move(options))) {
+    keeper_.get(settings_);
+  }
 
   std::size_t slot(std::string_view prefix, std::string_view key) const override {
     return detail::slot_of(prefix, key);
@@ -50,14 +52,14 @@ class Cluster : public Client {
   /// primaries: for_each_primary() meets their keys nevertheless.
   std::uint64_t generation() const noexcept override {
     try {
-      return keeper_.get().generation();
+      return keeper_.get(settings_).generation();
     } catch (...) {
       return 0;
     }
   }
 
   void tend() override {
-    Keeper& keeper = keeper_.get();
+    Keeper& keeper = keeper_.get(settings_);
     if (keeper.is_due()) Keeper::Question(keeper).finish();
   }
 
@@ -88,13 +90,13 @@ class Cluster : public Client {
   }
 
   Deadline limit(std::optional<Deadline> deadline, Deadline began = std::chrono::steady_clock::now()) const {
-    const Options& options = keeper_.settings().node;
+    const Options& options = settings_.node;
     return deadline ? *deadline : began + options.connect_timeout + options.command_timeout;
   }
 
   // One command goes straight to its node, which nearly always gives the reply.
   void do_run(const Command* commands, std::size_t count, Reply* replies, std::optional<Deadline> deadline) override {
-    Keeper& keeper = keeper_.get();
+    Keeper& keeper = keeper_.get(settings_);
     if (count != 1 || keeper.is_due() || !keeper.has_map()) return route(nullptr, commands, count, replies, deadline);
     detail::Node& node = keeper.place_of(*commands, nullptr);
     detail::PoolCall call(node.pool, commands, 1, replies, deadline);
@@ -112,7 +114,7 @@ class Cluster : public Client {
 
   void route(detail::Node* keyless, const Command* commands, std::size_t count, Reply* replies,
              std::optional<Deadline> deadline) {
-    Keeper& keeper = keeper_.get();
+    Keeper& keeper = keeper_.get(settings_);
     const Deadline latest = limit(deadline);
     if (!keeper.has_map()) keeper.refresh_now(latest);
     std::optional<Keeper::Question> question;
@@ -125,7 +127,7 @@ class Cluster : public Client {
   // A key may move from one node to another while they are visited one after another. So each pair of nodes is visited
   // in either order: whichever way the key goes, it is met before it goes, or after.
   void do_for_each_primary(void (*visit)(Client& node, void* argument), void* argument) override {
-    Keeper& keeper = keeper_.get();
+    Keeper& keeper = keeper_.get(settings_);
     keeper.demand(limit(std::nullopt));
     auto nodes = keeper.primaries();
     for (std::size_t i = nodes.size(); i > 1; --i) nodes.push_back(nodes[i - 2]);
@@ -136,7 +138,8 @@ class Cluster : public Client {
     keeper.demand(limit(std::nullopt));  // generation() then tells whether these were all
   }
 
-  mutable detail::PerProcess<Keeper> keeper_;
+  const Keeper::Settings settings_;
+  mutable larder::detail::PerProcess<Keeper> keeper_;
 };
 
 }  // namespace LARDER_HIREDIS_ABI

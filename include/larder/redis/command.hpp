@@ -52,10 +52,12 @@ class Command {
     static_assert((is_argument<Arguments> && ...), "larder: an argument is a text, an integer, a Key or a Value");
     static_assert((std::size_t{0} + ... + (is_value<Arguments> ? 1U : 0U)) <= 1, "larder: a command has one Value");
     if (name.empty()) throw InvalidArgument("a command needs a name");
-    char* end = room_for(((room(count_) + room(name.size())) + ... + room_of(arguments)));
-    end = write(write_number(end, '*', count_), name);
-    ((end = write(end, arguments)), ...);
-    set_end(end);
+    if constexpr ((is_argument<Arguments> && ...)) {
+      char* end = room_for(((room(count_) + room(name.size())) + ... + room_of(arguments)));
+      end = write(write_number(end, '*', count_), name);
+      ((end = write(end, arguments)), ...);
+      set_end(end);
+    }
   }
 
   /// Adds an argument, for commands whose length is known only at run time. Throws InvalidArgument if it is a second
@@ -64,8 +66,10 @@ class Command {
   Command& add(const Argument& argument) {
     static_assert(is_argument<Argument>, "larder: an argument is a text, an integer, a Key or a Value");
     if (is_value<Argument> && has_value_) throw InvalidArgument("a command has one Value");
-    set_end(write(room_for(room_of(argument) + 1), argument));
-    count_one_more();
+    if constexpr (is_argument<Argument>) {
+      set_end(write(room_for(room_of(argument) + 1), argument));
+      count_one_more();
+    }
     return *this;
   }
 

@@ -12,12 +12,12 @@
 #include <utility>
 #include <vector>
 
+#include "../detail/per_process.hpp"
 #include "../error.hpp"
 #include "../version.hpp"
 #include "client.hpp"
 #include "command.hpp"
 #include "detail/host_list.hpp"
-#include "detail/per_process.hpp"
 #include "detail/pool_call.hpp"
 #include "detail/primary_finder.hpp"
 #include "options.hpp"
@@ -45,19 +45,21 @@ class Sentinel : public Client {
   /// `sentinels` are written host:port, and an IPv6 address in brackets; the port is 26379 if there is none. `name` is
   /// the primary's, as the sentinels know it. Throws InvalidArgument.
   Sentinel(const std::vector<std::string>& sentinels, std::string name, Options options = default_options())
-      : finder_(settings(sentinels, std::move(name), std::move(options))) {}
+      : settings_(settings(sentinels, std::move(name), std::move(options))) {
+    finder_.get(settings_);
+  }
 
   /// Another number if a connection to the primary was lost, or another server is the primary.
   std::uint64_t generation() const noexcept override {
     try {
-      return finder_.get().generation();
+      return finder_.get(settings_).generation();
     } catch (...) {
       return 0;
     }
   }
 
   void tend() override {
-    Finder& finder = finder_.get();
+    Finder& finder = finder_.get(settings_);
     const Deadline now = std::chrono::steady_clock::now();
     if (finder.is_due(now)) Finder::Question(finder, now).finish();
   }
@@ -91,9 +93,9 @@ class Sentinel : public Client {
   }
 
   void do_run(const Command* commands, std::size_t count, Reply* replies, std::optional<Deadline> deadline) override {
-    Finder& finder = finder_.get();
+    Finder& finder = finder_.get(settings_);
     const Deadline now = std::chrono::steady_clock::now();
-    const auto& options = finder_.settings().node;
+    const auto& options = settings_.node;
     const Deadline latest = deadline ? *deadline : now + options.connect_timeout + options.command_timeout;
     Node* node = finder.current();
     if (!node) node = finder.find_other(nullptr, latest);
@@ -112,7 +114,7 @@ class Sentinel : public Client {
               Deadline latest, Finder::Question* question) {
     const auto find_other = [&] {
       if (question) question->finish();
-      Finder& finder = finder_.get();
+      Finder& finder = finder_.get(settings_);
       return finder.current() != &node ? finder.current() : finder.find_other(&node, latest);
     };
     Node* other = nullptr;
@@ -140,7 +142,8 @@ class Sentinel : public Client {
     return std::all_of(commands, commands + count, [](const Command& command) { return command.repeatable(); });
   }
 
-  mutable detail::PerProcess<Finder> finder_;
+  const Finder::Settings settings_;
+  mutable larder::detail::PerProcess<Finder> finder_;
 };
 
 }  // namespace LARDER_HIREDIS_ABI
