@@ -288,8 +288,13 @@ TEST_CASE("tls.hpp works in all of a program, in whichever translation unit it i
     INFO(program);
     CHECK(output_of(LARDER_TLS_PROGRAMS + program) == "value of key\n");
   }
-  CHECK(output_of(LARDER_TLS_PROGRAMS "tls_absent") ==
-        "tls: needs #include <larder/redis/tls.hpp> and OpenSSL (CMake: larder::tls)\n");
+  for (const char* const absent : {"rediss://127.0.0.1:1", "rediss+cluster://127.0.0.1:1,127.0.0.1:2",
+                                   "rediss+sentinel://127.0.0.1:1,127.0.0.1:2/main"}) {
+    const Environment other("URL", absent);
+    INFO(absent);
+    CHECK(output_of(LARDER_TLS_PROGRAMS "tls_absent") ==
+          "tls: needs #include <larder/redis/tls.hpp> and OpenSSL (CMake: larder::tls)\n");
+  }
 }
 
 TEST_CASE("a borrowed context that uses TLS is refused, and the message says what to do") {

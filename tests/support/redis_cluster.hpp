@@ -21,8 +21,10 @@ class RedisCluster {
   static constexpr std::size_t slots = 16384;
 
   /// `options` are those of redis-server's command line, for each node; the nodes call each other dead after a second.
-  explicit RedisCluster(std::size_t primaries, std::size_t replicas_each = 0, std::vector<std::string> options = {})
-      : primaries_(primaries), options_(std::move(options)) {
+  explicit RedisCluster(std::size_t primaries, std::size_t replicas_each = 0, std::vector<std::string> options = {},
+                        RedisProcess::Listen listen = RedisProcess::on_both)
+      : primaries_(primaries), options_(std::move(options)), listen_(listen) {
+    if (speaks_tls()) options_.insert(options_.end(), {"--tls-cluster", "yes", "--tls-replication", "yes"});
     for (std::size_t i = 0; i < primaries; ++i) add_node();
     for (std::size_t i = 0; i < primaries; ++i) {
       node(i).ask({"CLUSTER", "ADDSLOTSRANGE", std::to_string(first_slot(i)), std::to_string(first_slot(i + 1) - 1)});
@@ -48,7 +50,8 @@ class RedisCluster {
   std::string url(const std::string& options = {}, const std::string& user = {}) const {
     std::string hosts;
     for (std::size_t i = 0; i < size(); ++i) hosts += (i == 0 ? "" : ",") + address(i);
-    return "redis+cluster://" + user + hosts + (options.empty() ? "" : "?") + options;
+    return (speaks_tls() ? "rediss+cluster://" : "redis+cluster://") + user + hosts + (options.empty() ? "" : "?") +
+           options;
   }
 
   /// The primary that has a slot at first.
@@ -77,7 +80,7 @@ class RedisCluster {
                                         "--repl-ping-replica-period",
                                         "1"};
     options.insert(options.end(), options_.begin(), options_.end());
-    added.process.emplace(std::move(options), RedisProcess::on_both);
+    added.process.emplace(std::move(options), listen_);
     added.id = added.process->ask({"CLUSTER", "MYID"});
     return index;
   }
@@ -184,6 +187,7 @@ class RedisCluster {
     std::string id;
   };
 
+  bool speaks_tls() const noexcept { return listen_ == RedisProcess::on_tls; }
   std::size_t first_slot(std::size_t primary) const { return primary * slots / primaries_; }
 
   static std::size_t occurrences(const std::string& text, std::string_view what) {
@@ -198,7 +202,8 @@ class RedisCluster {
   }
 
   const std::size_t primaries_;
-  const std::vector<std::string> options_;
+  std::vector<std::string> options_;
+  const RedisProcess::Listen listen_;
   std::string password_;
   std::deque<Node> nodes_;
 };

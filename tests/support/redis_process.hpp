@@ -25,13 +25,14 @@ namespace larder::testing {
 class RedisProcess {
  public:
   using Words = std::vector<std::string_view>;
-  enum Listen { on_unix_socket, on_both };
+  enum Listen { on_unix_socket, on_both, on_tls };  // the last two: and on a port
 
   /// `options` are those of redis-server's command line; a configuration file may stand before them.
   explicit RedisProcess(std::vector<std::string> options = {}, Listen listen = on_unix_socket)
       : options_(std::move(options)) {
     unix_.path = dir_.path() + "/redis.sock";
-    if (listen == on_both) port_.emplace();
+    if (listen != on_unix_socket) port_.emplace();
+    speaks_tls_ = listen == on_tls;
     start();
   }
   RedisProcess(const RedisProcess&) = delete;
@@ -46,9 +47,10 @@ class RedisProcess {
   /// Starts it again, with what it had saved.
   void start() {
     ::unlink(unix_.path.c_str());
+    const std::string port = std::to_string(port_ ? port_->address().port : 0);
     std::vector<std::string> words = {executable(),
                                       "--port",
-                                      std::to_string(port_ ? port_->address().port : 0),
+                                      speaks_tls_ ? "0" : port,
                                       "--bind",
                                       "127.0.0.1",
                                       "--dir",
@@ -63,6 +65,7 @@ class RedisProcess {
                                       "no",
                                       "--enable-debug-command",
                                       "yes"};
+    if (speaks_tls_) words.insert(words.end(), {"--tls-port", port});
     const bool has_file = !options_.empty() && options_.front().front() == '/';
     if (has_file) words.insert(words.begin() + 1, options_.front());
     words.insert(words.end(), options_.begin() + (has_file ? 1 : 0), options_.end());
@@ -156,6 +159,7 @@ class RedisProcess {
   std::string password_;
   Address unix_;
   std::optional<ReservedPort> port_;
+  bool speaks_tls_ = false;
   pid_t process_ = -1;
 };
 

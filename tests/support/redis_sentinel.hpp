@@ -20,9 +20,16 @@ class RedisSentinels {
  public:
   static constexpr const char* name = "main";
 
+  /// `options` are those of redis-server's command line, for the nodes and the sentinels.
   RedisSentinels(std::size_t replicas, std::size_t sentinels, std::string password = {},
-                 std::string sentinel_password = {})
-      : quorum_(sentinels / 2 + 1), password_(std::move(password)), sentinel_password_(std::move(sentinel_password)) {
+                 std::string sentinel_password = {}, std::vector<std::string> options = {},
+                 RedisProcess::Listen listen = RedisProcess::on_both)
+      : quorum_(sentinels / 2 + 1),
+        password_(std::move(password)),
+        sentinel_password_(std::move(sentinel_password)),
+        options_(std::move(options)),
+        listen_(listen) {
+    if (speaks_tls()) options_.insert(options_.end(), {"--tls-replication", "yes"});
     for (std::size_t i = 0; i <= replicas; ++i) add_node();
     for (std::size_t i = 1; i <= replicas; ++i) {
       demand([&] { return node(i).ask({"INFO", "replication"}).find("master_link_status:up") != std::string::npos; });
@@ -50,7 +57,8 @@ class RedisSentinels {
     for (std::size_t i = 0; i < sentinels(); ++i) {
       hosts += (i == 0 ? "" : ",") + ("127.0.0.1:" + std::to_string(sentinel_port(i)));
     }
-    return "redis+sentinel://" + user + hosts + "/" + name + (options.empty() ? "" : "?") + options;
+    return (speaks_tls() ? "rediss+sentinel://" : "redis+sentinel://") + user + hosts + "/" + name +
+           (options.empty() ? "" : "?") + options;
   }
 
   /// The port of the primary that a sentinel names.
@@ -78,13 +86,16 @@ class RedisSentinels {
   }
 
  private:
+  bool speaks_tls() const noexcept { return listen_ == RedisProcess::on_tls; }
+
   void add_node() {
-    std::vector<std::string> options = {"--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"};
+    std::vector<std::string> options = options_;
+    options.insert(options.end(), {"--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"});
     if (!password_.empty()) {
       options.insert(options.end(), {"--requirepass", password_, "--masterauth", password_});
     }
     if (!nodes_.empty()) options.insert(options.end(), {"--replicaof", "127.0.0.1", std::to_string(port(0))});
-    nodes_.push_back(std::make_unique<RedisProcess>(std::move(options), RedisProcess::on_both));
+    nodes_.push_back(std::make_unique<RedisProcess>(std::move(options), listen_));
     nodes_.back()->use_password(password_);
   }
 
@@ -98,10 +109,11 @@ class RedisSentinels {
     if (!password_.empty()) config << "sentinel auth-pass " << watched << " " << password_ << "\n";
     config.close();
     std::vector<std::string> options = {path, "--sentinel"};
+    options.insert(options.end(), options_.begin(), options_.end());
     if (!sentinel_password_.empty()) {
       options.insert(options.end(), {"--requirepass", sentinel_password_});
     }
-    sentinels_.push_back(std::make_unique<RedisProcess>(std::move(options), RedisProcess::on_both));
+    sentinels_.push_back(std::make_unique<RedisProcess>(std::move(options), listen_));
     sentinels_.back()->use_password(sentinel_password_);
   }
 
@@ -112,6 +124,8 @@ class RedisSentinels {
 
   const std::size_t quorum_;
   const std::string password_, sentinel_password_;
+  std::vector<std::string> options_;
+  const RedisProcess::Listen listen_;
   std::vector<std::unique_ptr<TempDir>> configs_;
   std::vector<std::unique_ptr<RedisProcess>> nodes_, sentinels_;
 };

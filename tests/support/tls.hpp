@@ -43,31 +43,23 @@ inline larder::redis::Options tls_options(const Address& address) {
   return options;
 }
 
-struct TlsPort {
-  ReservedPort tls_port;
-};
+/// What a redis-server has to be told that has a certificate, before what `more` says.
+inline std::vector<std::string> tls_server_options(const std::string& name, const std::vector<std::string>& more = {}) {
+  std::vector<std::string> options{
+      "--tls-cert-file",    certificate(name + ".pem"), "--tls-key-file",     certificate(name + ".key"),
+      "--tls-ca-cert-file", certificate("ca.pem"),      "--tls-auth-clients", "no"};
+  options.insert(options.end(), more.begin(), more.end());
+  return options;
+}
 
 /// A Redis with a TLS port.
-class TlsRedis : private TlsPort, public RedisProcess {
+class TlsRedis : public RedisProcess {
  public:
-  using Strings = std::vector<std::string>;
+  explicit TlsRedis(const std::string& name = "server", const std::vector<std::string>& more = {})
+      : RedisProcess(tls_server_options(name, more), on_tls) {}
 
-  explicit TlsRedis(const std::string& name = "server", const Strings& more = {})
-      : RedisProcess(words(name, tls_port.address().port, more)) {}
-
-  const Address& tls_address() const noexcept { return tls_port.address(); }
+  const Address& tls_address() const { return tcp_address(); }
   larder::redis::Options tls_options() const { return testing::tls_options(tls_address()); }
-
- private:
-  static Strings words(const std::string& name, int port, const Strings& more) {
-    Strings words{"--tls-port",         std::to_string(port),
-                  "--tls-cert-file",    certificate(name + ".pem"),
-                  "--tls-key-file",     certificate(name + ".key"),
-                  "--tls-ca-cert-file", certificate("ca.pem"),
-                  "--tls-auth-clients", "no"};
-    words.insert(words.end(), more.begin(), more.end());
-    return words;
-  }
 };
 
 /// Speaks TLS to clients, and to a server what they say; and does what servers seldom do.

@@ -35,7 +35,7 @@ class MapKeeper {
     Options node;  // of each node; its address aside
   };
 
-  explicit MapKeeper(const Settings& settings) : nodes_(settings.node) {
+  explicit MapKeeper(const Settings& settings) : nodes_(settings.node, settings.seeds) {
     for (const Endpoint& seed : settings.seeds) seeds_.push_back(&nodes_.at(seed));
   }
 

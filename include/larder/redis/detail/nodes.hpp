@@ -28,6 +28,7 @@ struct Node {
     options.host = where.host;
     options.port = where.port;
     options.unix_socket.clear();
+    if (options.tls && options.tls_server_name != where.host) options.tls_server_name.insert(0, where.host + ',');
     return options;
   }
 };
@@ -36,8 +37,15 @@ struct Node {
 // node that is not used keeps no connection. Thread-safe.
 class Nodes {
  public:
-  // `options` are for all nodes; they have been checked.
-  explicit Nodes(Options options) : options_(std::move(options)) {}
+  // `options` are for all nodes; they have been checked. `seeds` are those that the user named. The certificate of a
+  // node may be for the host that the others know it by, or for one that the user named.
+  Nodes(Options options, const std::vector<Endpoint>& seeds) : options_(std::move(options)) {
+    if (!options_.tls || !options_.tls_server_name.empty()) return;
+    for (const Endpoint& seed : seeds) {
+      if (!options_.tls_server_name.empty()) options_.tls_server_name += ',';
+      options_.tls_server_name += seed.host;
+    }
+  }
 
   Node& at(const Endpoint& where) {
     const std::lock_guard<std::mutex> hold(mutex_);
@@ -54,7 +62,7 @@ class Nodes {
   }
 
  private:
-  const Options options_;
+  Options options_;
   std::mutex mutex_;
   std::map<std::pair<std::string, int>, std::unique_ptr<Node>> nodes_;
 };

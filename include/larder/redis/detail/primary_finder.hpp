@@ -37,7 +37,9 @@ class PrimaryFinder {
   };
 
   explicit PrimaryFinder(const Settings& settings)
-      : settings_(settings), sentinel_nodes_(settings.sentinel), nodes_(settings.node) {
+      : settings_(settings),
+        sentinel_nodes_(settings.sentinel, settings.sentinels),
+        nodes_(settings.node, settings.sentinels) {
     for (const Endpoint& sentinel : settings.sentinels) sentinels_.push_back(&sentinel_nodes_.at(sentinel));
   }
 
@@ -103,6 +105,8 @@ class PrimaryFinder {
       try {
         Reply reply = asked().pool.run(question());
         if (take(reply) && current() == bad) ++next_sentinel_;  // it has not heard of another one
+      } catch (const InvalidArgument&) {
+        throw;
       } catch (const Error& error) {
         note(nullptr, error.what());
       }
