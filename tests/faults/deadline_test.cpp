@@ -56,6 +56,16 @@ class DeafPort {
   Fd waiting_[4];
 };
 
+constexpr int repeats = 7;
+
+/// Whether the server can be reached, now or soon.
+bool works(RedisCache& cache, const larder::redis::Options& options) {
+  return eventually([&] {
+    Tally tally;
+    return tally.call(whole_budget(options), [&] { cache.set("a", value_of("a")); });
+  });
+}
+
 template <class Call>
 Clock::duration time_of(Call call) {
   const auto begin = Clock::now();
@@ -72,13 +82,19 @@ TEST_CASE("the deadline holds for a reply that trickles in") {
   redis.ask({"SET", "short", "s"});
   Proxy proxy(redis.address(), listen);
   auto options = proxy.options();
-  options.command_timeout = 200ms;
+  options.command_timeout = 100ms;
   RedisCache cache(make_pool(options));
-  REQUIRE(cache.get("long") == value_of("long", 200));
-  proxy.trickle(Proxy::down, 20ms);
-  failure_within<TimeoutError>(options.command_timeout, [&] { cache.get("long"); });
+  Lateness lateness;
+  for (int i = 0; i < repeats; ++i) {
+    proxy.trickle(Proxy::down, 0ms);
+    REQUIRE(works(cache, options));
+    CHECK(within(whole_budget(options), [&] { return cache.get("long"); }) == value_of("long", 200));
+    proxy.trickle(Proxy::down, 10ms);
+    lateness.measure<TimeoutError>(options.command_timeout, [&] { cache.get("long"); });
+  }
+  lateness.check();
   proxy.trickle(Proxy::down, 0ms);
-  CHECK(within(whole_budget(options), [&] { return cache.get("long"); }) == value_of("long", 200));
+  REQUIRE(works(cache, options));
   proxy.trickle(Proxy::down, 2ms);
   CHECK(within(options.command_timeout, [&] { return cache.get("short"); }) == "s");
   figures().faults += proxy.faults();
@@ -88,10 +104,14 @@ TEST_CASE("the deadline holds for a handshake that trickles in") {
   RedisProcess redis;
   Proxy proxy(redis.address());
   auto options = proxy.options();
-  options.connect_timeout = 100ms;
-  RedisCache cache(make_pool(options));
-  proxy.trickle(Proxy::down, 50ms);
-  failure_within<TimeoutError>(options.connect_timeout, [&] { cache.get("a"); });
+  options.connect_timeout = 60ms;
+  proxy.trickle(Proxy::down, 25ms);
+  Lateness lateness;
+  for (int i = 0; i < repeats; ++i) {
+    RedisCache cache(make_pool(options));
+    lateness.measure<TimeoutError>(options.connect_timeout, [&] { cache.get("a"); });
+  }
+  lateness.check();
   figures().faults += proxy.faults();
 }
 
@@ -100,14 +120,18 @@ TEST_CASE("the deadline holds for a value that nobody reads") {
   RedisProcess redis;
   Proxy proxy(redis.address(), listen);
   auto options = proxy.options();
-  options.command_timeout = 200ms;
+  options.command_timeout = 100ms;
   RedisCache cache(make_pool(options));
-  cache.set("a", "a");
-  proxy.be_silent();
   const std::string value = value_of("long", 64 << 20);
-  failure_within<TimeoutError>(options.command_timeout, [&] { cache.set("long", value); });
-  proxy.be_silent(false);
-  CHECK(within(whole_budget(options), [&] { return cache.get("a"); }) == "a");
+  Lateness lateness;
+  for (int i = 0; i < repeats; ++i) {
+    REQUIRE(works(cache, options));
+    proxy.be_silent();
+    lateness.measure<TimeoutError>(options.command_timeout, [&] { cache.set("long", value); });
+    proxy.be_silent(false);
+  }
+  lateness.check();
+  REQUIRE(works(cache, options));
   figures().faults += proxy.faults();
 }
 
@@ -115,38 +139,51 @@ TEST_CASE("a server that takes connections and does nothing: each call ends with
   const auto listen = GENERATE(RedisProcess::on_unix_socket, RedisProcess::on_both);
   RedisProcess redis({}, listen);
   auto options = listen == RedisProcess::on_both ? redis.tcp_address().options() : redis.options();
-  options.connect_timeout = 150ms;
-  options.command_timeout = 100ms;
-  RedisCache cache(make_pool(options)), late(make_pool(options));
-  cache.set("a", value_of("a"));
-  redis.freeze();
-  failure_within<TimeoutError>(options.command_timeout, [&] { cache.get("a"); });
-  failure_within<TimeoutError>(options.connect_timeout, [&] { late.get("a"); });
-  failure_within<TimeoutError>(0ms, [&] { late.get("a"); });  // it was a moment ago that this was tried
-  redis.thaw();
-  CHECK(eventually([&] {
-    Tally tally;
-    return tally.get(late, "a", whole_budget(options));
-  }));
-  figures().faults += 1;
+  options.connect_timeout = 75ms;
+  options.command_timeout = 50ms;
+  RedisCache cache(make_pool(options));
+  Lateness lateness, at_once;
+  for (int i = 0; i < repeats; ++i) {
+    REQUIRE(works(cache, options));
+    RedisCache late(make_pool(options));
+    redis.freeze();
+    lateness.measure<TimeoutError>(options.command_timeout, [&] { cache.get("a"); });
+    lateness.measure<TimeoutError>(options.connect_timeout, [&] { late.get("a"); });
+    at_once.measure<TimeoutError>(0ms, [&] { late.get("a"); });  // it was a moment ago that this was tried
+    redis.thaw();
+    CHECK(works(late, options));
+    ++figures().faults;
+  }
+  lateness.check();
+  at_once.check();
 }
 
 TEST_CASE("waiting for a turn counts") {
   RedisProcess redis;
-  fill(redis, 1);
   Proxy proxy(redis.address());
   auto options = proxy.options();
   options.connections = 1;
   options.connect_timeout = 100ms;
-  options.command_timeout = 200ms;
+  options.command_timeout = 100ms;
   RedisCache cache(make_pool(options));
-  REQUIRE(cache.get(key(0)) == value_of(key(0)));
-  proxy.be_silent();
-  Load load(
-      16, [&](Tally& tally, std::size_t, std::size_t) { tally.get(cache, key(0), whole_budget(options)); }, 3);
-  const Tally tally = load.join();
-  check(tally);
-  CHECK(tally.timeouts == tally.calls);
+  Lateness lateness;
+  for (int i = 0; i < 3; ++i) {
+    REQUIRE(works(cache, options));
+    proxy.be_silent();
+    Load load(
+        16,
+        [&](Tally& tally, std::size_t, std::size_t) {
+          const auto begin = Clock::now();
+          tally.get(cache, "a", whole_budget(options));
+          lateness.note(Clock::now() - begin - whole_budget(options));
+        },
+        1);
+    const Tally tally = load.join();
+    check(tally);
+    CHECK(tally.timeouts == tally.calls);
+    proxy.be_silent(false);
+  }
+  lateness.check();
   figures().faults += proxy.faults();
 }
 
@@ -157,12 +194,11 @@ TEST_CASE("signals neither end a wait early nor make it longer") {
   Proxy proxy(redis.address(), listen);
   DeafPort deaf;
   auto options = proxy.options();
-  options.command_timeout = 200ms;
-  options.connect_timeout = 200ms;
+  options.command_timeout = 100ms;
+  options.connect_timeout = 100ms;
   RedisCache cache(make_pool(options));
   auto deaf_options = deaf.address().options();
-  deaf_options.connect_timeout = 200ms;
-  RedisCache unreachable(make_pool(deaf_options));
+  deaf_options.connect_timeout = 100ms;
   const std::string value = value_of("long", 10 << 20);
 
   const Alarms every_5_ms;
@@ -177,10 +213,18 @@ TEST_CASE("signals neither end a wait early nor make it longer") {
   within(whole_budget(patient), [&] { large.set("long", value); });
   CHECK(within(whole_budget(patient), [&] { return large.get("long") == value; }));
 
-  proxy.be_silent();
-  CHECK(time_of([&] { failure_within<TimeoutError>(200ms, [&] { cache.get(key(0)); }); }) >= 195ms);
-  CHECK(time_of([&] { failure_within<TimeoutError>(200ms, [&] { unreachable.get(key(0)); }); }) >= 195ms);
-  CHECK(alarms > 50);
+  Lateness lateness;
+  for (int i = 0; i < repeats; ++i) {
+    RedisCache unreachable(make_pool(deaf_options));
+    REQUIRE(works(cache, options));
+    proxy.be_silent();
+    const int before = alarms;
+    lateness.measure<TimeoutError>(options.command_timeout, [&] { cache.get(key(0)); });
+    lateness.measure<TimeoutError>(deaf_options.connect_timeout, [&] { unreachable.get(key(0)); });
+    CHECK(alarms > before);
+    proxy.be_silent(false);
+  }
+  lateness.check();
   figures().faults += proxy.faults();
 }
 
@@ -202,11 +246,11 @@ TEST_CASE("a server that pauses its clients") {
   SECTION("for more") {
     std::atomic<bool> resumed{false};
     std::atomic<std::size_t> right{0};
-    redis.ask({"CLIENT", "PAUSE", "1000"});
+    redis.ask({"CLIENT", "PAUSE", "500"});
     Load load(8, [&](Tally& tally, std::size_t thread, std::size_t turn) {
       if (tally.get(cache, key((thread * 13 + turn) % 100), whole_budget(options)) && resumed) ++right;
     });
-    std::this_thread::sleep_for(1s);
+    redis.ask({"GET", "a"});  // waits for the end of the pause
     resumed = true;
     CHECK(eventually([&] { return right > 1000; }));
     const Tally tally = load.finish();
@@ -222,21 +266,28 @@ TEST_CASE("a connection that is refused fails at once, and is not tried again at
   const auto& address = GENERATE(true, false) ? redis.address() : redis.tcp_address();
   redis.kill();
   RedisCache cache(make_pool(address.options()));
-  for (int i = 0; i < 3; ++i) {
-    const auto message = failure_within<ConnectionError>(0ms, [&] { cache.get("a"); });
-    CHECK_THAT(message,
-               Catch::Matchers::ContainsSubstring(address.path.empty() ? std::to_string(address.port) : address.path));
-  }
+  Lateness at_once;
+  for (int i = 0; i < 20; ++i) at_once.measure<ConnectionError>(0ms, [&] { cache.get("a"); });
+  at_once.check();
+  const auto message = failure_within<ConnectionError>(0ms, [&] { cache.get("a"); });
+  CHECK_THAT(message,
+             Catch::Matchers::ContainsSubstring(address.path.empty() ? std::to_string(address.port) : address.path));
   figures().faults += 1;
 }
 
 TEST_CASE("an address that does not answer fails within connect_timeout") {
   DeafPort deaf;
   auto options = deaf.address().options();
-  options.connect_timeout = 200ms;
+  options.connect_timeout = 75ms;
+  Lateness lateness, at_once;
+  for (int i = 0; i < repeats; ++i) {
+    RedisCache cache(make_pool(options));
+    lateness.measure<TimeoutError>(options.connect_timeout, [&] { cache.get("a"); });
+    at_once.measure<TimeoutError>(0ms, [&] { cache.get("a"); });
+  }
+  lateness.check();
+  at_once.check();
   RedisCache cache(make_pool(options));
-  CHECK(time_of([&] { failure_within<TimeoutError>(200ms, [&] { cache.get("a"); }); }) >= 195ms);
-  failure_within<TimeoutError>(0ms, [&] { cache.get("a"); });
   Load load(
       16, [&](Tally& tally, std::size_t, std::size_t) { tally.get(cache, "a", whole_budget(options)); }, 20);
   const Tally tally = load.join();

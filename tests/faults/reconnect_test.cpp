@@ -112,7 +112,7 @@ TEST_CASE("CLIENT KILL under load") {
   const Tally tally = load.finish();
   check(tally);
   CHECK(tally.misses == 0);
-  CHECK(tally.errors() < tally.calls / 500);  // by two losses in a row
+  CHECK(tally.errors() <= kills);  // of the 16 calls that each of them hits: by two losses in a row
   figures().faults += kills;
 }
 
@@ -136,15 +136,18 @@ TEST_CASE("add under CLIENT KILL: nobody is told twice that a value was stored")
         std::this_thread::sleep_for(1ms);
       },
       keys);
+  std::size_t kills = 0;
   while (done < threads * keys) {
     redis.kill_clients();
-    ++figures().faults;
+    ++kills;
     const std::size_t before = done;
     eventually([&] { return done >= std::min(before + 500, threads * keys); });
   }
   const Tally tally = load.join();
   check(tally);
-  CHECK(other < tally.calls / 20);
+  figures().faults += kills;
+  CHECK(other <= kills);  // new connections that were lost before the command was sent
+  CHECK(unclear <= threads * kills);
   std::size_t nobody = 0;
   for (const auto& count : stored) {
     CHECK(count <= 1);
@@ -152,7 +155,7 @@ TEST_CASE("add under CLIENT KILL: nobody is told twice that a value was stored")
   }
   const std::size_t told = keys - nobody;
   const std::size_t in_redis = std::stoul(redis.ask({"DBSIZE"}));
-  CHECK(told > keys / 2);
+  CHECK(told + unclear + other >= keys);
   CHECK(in_redis >= told);
   CHECK(in_redis <= told + unclear);
 }
@@ -325,13 +328,15 @@ TEST_CASE("a pool opens no more connections than it may") {
 namespace {
 
 // 32 threads get keys while Redis is killed and comes back: `start` has it answer again, `recovered` tells that it
-// serves.
+// serves. It is away until each thread has seen that often enough, and for at least so long.
 template <class Start, class Recovered>
-void kill_under_load(RedisProcess& redis, const larder::redis::Options& options, Start start, Recovered recovered) {
+void kill_under_load(RedisProcess& redis, const larder::redis::Options& options, milliseconds away, Start start,
+                     Recovered recovered) {
   constexpr std::size_t threads = 32, keys = 1000;
   enum Phase { up, down, maybe, back };
   std::atomic<Phase> phase{up};
   std::vector<Tally> while_down(threads);
+  std::vector<std::atomic<std::size_t>> failures(threads);
   std::vector<std::atomic<bool>> is_back(threads);
   std::atomic<std::size_t> served{0};
   RedisCache cache(make_pool(options));
@@ -342,22 +347,26 @@ void kill_under_load(RedisProcess& redis, const larder::redis::Options& options,
       ++served;
       if (at == back) is_back[thread] = true;
     } else {
+      if (at == down) ++failures[thread];
       std::this_thread::yield();
     }
   });
   REQUIRE(eventually([&] { return served > 5000; }));
   redis.kill();
   phase = down;
-  std::this_thread::sleep_for(2s);
+  std::this_thread::sleep_for(away);
+  const auto all = [](auto& counts, std::size_t least) {
+    return [&counts, least] {
+      return std::all_of(counts.begin(), counts.end(), [&](const auto& one) { return one.load() >= least; });
+    };
+  };
+  CHECK(eventually(all(failures, 20)));
   phase = maybe;
   start();
   REQUIRE(eventually(recovered));
   phase = back;
   const auto since = Clock::now();
-  const auto all_are_back = [&] {
-    return std::all_of(is_back.begin(), is_back.end(), [](auto& one) { return one.load(); });
-  };
-  CHECK(eventually(all_are_back));
+  CHECK(eventually(all(is_back, 1)));
   CHECK(Clock::now() - since <= 1s + slack);
   const Tally tally = load.finish();
   check(tally);
@@ -369,21 +378,22 @@ void kill_under_load(RedisProcess& redis, const larder::redis::Options& options,
   check(errors);
   CHECK(errors.hits + errors.misses == 0);
   CHECK(errors.errors() == errors.calls);
-  CHECK(errors.calls > 10 * threads);
   CHECK(errors.in_errors / errors.calls < (sanitized ? 100ms : 20ms));
   ++figures().faults;
 }
 
 }  // namespace
 
-TEST_CASE("Redis is killed under load, and comes back after 2 s") {
+TEST_CASE("Redis is killed under load, and comes back") {
   const auto listen = GENERATE(RedisProcess::on_unix_socket, RedisProcess::on_both);
   RedisProcess redis({}, listen);
   fill(redis, 1000);
   redis.ask({"SAVE"});
-  const auto options = listen == RedisProcess::on_both ? redis.tcp_address().options() : redis.options();
+  const bool on_tcp = listen == RedisProcess::on_both;
+  const auto options = on_tcp ? redis.tcp_address().options() : redis.options();
+  const auto away = on_tcp ? 2000ms : 0ms;  // in 2 s the times between attempts to connect have become their longest
   kill_under_load(
-      redis, options, [&] { redis.start(); }, [] { return true; });
+      redis, options, away, [&] { redis.start(); }, [] { return true; });
 }
 
 TEST_CASE("Redis is killed under load, and comes back with a dataset that takes its time to load") {
@@ -397,7 +407,7 @@ TEST_CASE("Redis is killed under load, and comes back with a dataset that takes 
     redis.start();
     was_loading = is_loading();
   };
-  kill_under_load(redis, redis.options(), start, [&] { return !is_loading(); });
+  kill_under_load(redis, redis.options(), 0ms, start, [&] { return !is_loading(); });
   CHECK(was_loading);
 }
 
@@ -415,29 +425,33 @@ TEST_CASE("every connection of a pool can be used again after the server froze")
   options.busy_poll = busy_poll;
   const auto pool = make_pool(options);
   RedisCache cache(pool);
-  Load load(24, [&](Tally& tally, std::size_t thread, std::size_t turn) {
-    if (thread % 4 == 0) {  // a pipeline, which has a connection for itself
-      tally.call(whole_budget(options), [&] { cache.touch(key(turn % 100), {}); });
-    } else {
-      tally.get(cache, key(turn % 100), whole_budget(options));
-    }
+  constexpr std::size_t threads = 24;
+  std::atomic<std::size_t> served{0}, failed{0};
+  Load load(threads, [&](Tally& tally, std::size_t thread, std::size_t turn) {
+    const bool good = thread % 4 == 0  // of several commands
+                          ? tally.call(whole_budget(options), [&] { cache.touch(key(turn % 100), {}); })
+                          : tally.get(cache, key(turn % 100), whole_budget(options));
+    ++(good ? served : failed);
   });
+  const auto grows = [](const std::atomic<std::size_t>& count, std::size_t by) {
+    return eventually([&count, least = count + by] { return count >= least; });
+  };
   for (int freezes = 0; freezes < 10; ++freezes) {
+    CHECK(grows(served, 1000));
     redis.freeze();
-    std::this_thread::sleep_for(options.command_timeout * 3 / 2);
+    CHECK(grows(failed, threads));
     redis.thaw();
-    std::this_thread::sleep_for(options.command_timeout / 2);
   }
   const Tally tally = load.finish();
   check(tally);
-  CHECK(tally.timeouts > 0);
+  CHECK(tally.timeouts >= 10 * options.connections);
 
   const std::vector<Command> waiting = {Command("PING"), Command("SET", Key{"key"}, Value{"value"})};
   redis.ask({"CLIENT", "PAUSE", "600000", "WRITE"});
   std::atomic<bool> all_wait{false};
-  std::vector<std::thread> threads;
+  std::vector<std::thread> waiters;
   for (std::size_t i = 0; i < options.connections; ++i) {
-    threads.emplace_back([&] {
+    waiters.emplace_back([&] {
       while (!all_wait) {
         try {
           pool->run(waiting);
@@ -449,6 +463,6 @@ TEST_CASE("every connection of a pool can be used again after the server froze")
   CHECK(eventually([&] { return redis.clients_with(" flags=b").size() == options.connections; }));
   all_wait = true;
   redis.ask({"CLIENT", "UNPAUSE"});
-  for (auto& thread : threads) thread.join();
+  for (auto& waiter : waiters) waiter.join();
   figures().faults += 10;
 }

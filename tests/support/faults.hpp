@@ -29,7 +29,7 @@
 
 namespace larder::testing {
 
-/// How much later than its budget a call may end for want of a processor.
+/// How much later than its budget a single call may end for want of a processor. See Lateness for what most calls keep.
 constexpr milliseconds slack = sanitized ? 3000ms : 1000ms;
 
 inline std::string key(std::size_t number) { return "key:" + std::to_string(number); }
@@ -114,6 +114,50 @@ std::string failure_within(milliseconds budget, Call call) {
   FAIL("the call did not fail");
   return {};
 }
+
+/// How much later than their budgets calls end that use them up, compared with how late this machine wakes a thread
+/// that only sleeps. May be used by several threads.
+class Lateness {
+ public:
+  /// Makes a call that must fail with this kind of error when its budget is over, and not before.
+  template <class Error, class Call>
+  void measure(milliseconds budget, Call call) {
+    const auto begin = Clock::now();
+    failure_within<Error>(budget, call);
+    const auto time = Clock::now() - begin;
+    CHECK(time >= budget - 2ms);
+    note(time - budget);
+  }
+
+  void note(Clock::duration late) {
+    const auto begin = Clock::now();
+    std::this_thread::sleep_for(1ms);
+    const auto sleeper_late = Clock::now() - begin - 1ms;
+    const std::lock_guard lock(mutex_);
+    late_.push_back(late);
+    sleeper_late_.push_back(sleeper_late);
+  }
+
+  /// Half of the calls, at least, ended in time but for a few milliseconds.
+  void check() const {
+    const auto median = median_of(late_), sleepers = median_of(sleeper_late_);
+    INFO("late by " << text(median) << " (median of " << late_.size() << "), a sleeping thread by " << text(sleepers));
+    CHECK(median <= (sanitized ? 50ms : 5ms) + 4 * sleepers);
+  }
+
+ private:
+  static Clock::duration median_of(std::vector<Clock::duration> times) {
+    REQUIRE(!times.empty());
+    std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
+    return times[times.size() / 2];
+  }
+  static std::string text(Clock::duration time) {
+    return std::to_string(std::chrono::duration_cast<microseconds>(time).count()) + " us";
+  }
+
+  std::mutex mutex_;
+  std::vector<Clock::duration> late_, sleeper_late_;
+};
 
 /// What one thread saw of its calls: Catch's checks are not for threads.
 struct Tally {
