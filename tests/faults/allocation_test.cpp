@@ -210,7 +210,7 @@ std::size_t fail_at_every_point(const RedisProcess& redis, const Operation& oper
 TEST_CASE("memory runs out at every point of every call of a pool") {
   const Fail which = GENERATE(Fail::one, Fail::all, Fail::one_of_c);
   const bool is_connected = which == Fail::one_of_c || GENERATE(false, true);
-  if (which == Fail::one_of_c && !has_c) return;
+  if (which == Fail::one_of_c && !has_c) SKIP("malloc() is not this program's own");
   RedisProcess redis;
   fill_all(redis);
   struct State {
@@ -240,7 +240,7 @@ TEST_CASE("memory runs out at every point of connecting over TCP") {
 
 TEST_CASE("memory runs out at every point of every call over a borrowed context") {
   const Fail which = GENERATE(Fail::one, Fail::all, Fail::one_of_c);
-  if (which == Fail::one_of_c && !has_c) return;
+  if (which == Fail::one_of_c && !has_c) SKIP("malloc() is not this program's own");
   RedisProcess redis;
   fill_all(redis);
   struct State {
