@@ -78,7 +78,7 @@ class Proxy {
     });
   }
 
-  /// Sends every piece for the client twice.
+  /// Sends every piece for the client twice, both at once.
   void duplicate(bool on = true) {
     in_loop([=] { duplicate_ = on; });
   }
@@ -243,13 +243,13 @@ class Proxy {
     if (count < 0) return end(link, End::reset);
     pipe.ended = count == 0;
     if (pipe.ended) return;
-    const std::string piece(bytes, static_cast<std::size_t>(count));
+    std::string piece(bytes, static_cast<std::size_t>(count));
     if (pipe.direction == up) bytes_up_ += piece.size();
-    push(pipe, piece);
     if (duplicate_ && pipe.direction == down) {
-      push(pipe, piece);
+      piece += piece;
       ++faults_;
     }
+    push(pipe, std::move(piece));
   }
 
   void push(Pipe& pipe, std::string piece) {
