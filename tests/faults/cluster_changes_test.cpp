@@ -31,8 +31,13 @@ namespace {
 constexpr std::size_t threads = 8;
 
 struct ClusterUnderLoad {
-  explicit ClusterUnderLoad(std::size_t replicas_each, const std::string& options = {})
-      : cluster(3, replicas_each), cache(cluster.url(options), "load:") {}
+  // None of its nodes dies.
+  explicit ClusterUnderLoad(std::size_t replicas_each)
+      : cluster(3, replicas_each, RedisCluster::patient), cache(cluster.url(), "load:") {
+    cluster.await_agreement();
+  }
+  // Each primary has a replica that takes over.
+  explicit ClusterUnderLoad(const std::string& options) : cluster(3, 1), cache(cluster.url(options), "load:") {}
 
   std::size_t slot_of(const std::string& key) { return RedisCluster::slot_of(cluster.node(0), "load:" + key); }
 
@@ -88,13 +93,14 @@ TEST_CASE("a planned failover is not noticed") {
     use.cluster.fail_over_to(next);
     load.await_turns(200);
     use.cluster.await_replica(next < 3 ? next + 3 : next - 3);
+    use.cluster.await_agreement();
   }
   check_nothing_was_noticed("planned failovers", load.finish());
 }
 
 TEST_CASE("a primary dies, and calls succeed as soon as its replica has taken over") {
   const bool freezes = GENERATE(false, true);
-  ClusterUnderLoad use(1, "command_timeout=250ms&connect_timeout=250ms");
+  ClusterUnderLoad use("command_timeout=250ms&connect_timeout=250ms");
   VersionedLoad load(use.cache, threads);
   const auto before = load.take();
   CHECK(before.errors == 0);

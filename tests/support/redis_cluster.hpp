@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <deque>
 #include <optional>
+#include <set>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -19,8 +21,11 @@ namespace larder::testing {
 class RedisCluster {
  public:
   static constexpr std::size_t slots = 16384;
+  /// For tests in which no node dies: one that gets no processor for a while is not called dead.
+  static inline const std::vector<std::string> patient = {"--cluster-node-timeout", "30000"};
 
-  /// `options` are those of redis-server's command line, for each node; the nodes call each other dead after a second.
+  /// `options` are those of redis-server's command line, for each node; the nodes call each other dead after a second,
+  /// unless `patient` is among them.
   explicit RedisCluster(std::size_t primaries, std::size_t replicas_each = 0, std::vector<std::string> options = {},
                         RedisProcess::Listen listen = RedisProcess::on_both)
       : primaries_(primaries), options_(std::move(options)), listen_(listen) {
@@ -92,11 +97,7 @@ class RedisCluster {
           {"CLUSTER", "MEET", "127.0.0.1", std::to_string(port(0)), std::to_string(nodes_[0].bus.address().port)});
     }
     for (std::size_t i = 0; i < size(); ++i) {
-      demand([&] {
-        const std::string info = node(i).ask({"CLUSTER", "INFO"});
-        return info.find("cluster_state:ok") != std::string::npos &&
-               info.find("cluster_known_nodes:" + std::to_string(size()) + "\r") != std::string::npos;
-      });
+      demand([&] { return serves(i) && view_of(i).size() == size(); });
     }
   }
 
@@ -124,14 +125,28 @@ class RedisCluster {
         [&] {
           if (!is_primary(replica)) return false;
           for (std::size_t i = 0; i < size(); ++i) {
-            if (i != dead && node(i).ask({"CLUSTER", "INFO"}).find("cluster_state:ok") == std::string::npos)
-              return false;
+            if (i != dead && !serves(i)) return false;
           }
           return true;
         },
         30s);
   }
 
+  /// Until all nodes serve, and agree on who follows whom and who has which slots.
+  void await_agreement() {
+    demand([&] {
+      std::set<std::set<std::string>> views;
+      for (std::size_t i = 0; i < size(); ++i) {
+        if (!serves(i)) return false;
+        views.insert(view_of(i));
+      }
+      return views.size() == 1;
+    });
+  }
+
+  bool serves(std::size_t index) {
+    return node(index).ask({"CLUSTER", "INFO"}).find("cluster_state:ok") != std::string::npos;
+  }
   bool is_primary(std::size_t index) {
     return node(index).ask({"INFO", "replication"}).find("role:master") != std::string::npos;
   }
@@ -189,6 +204,22 @@ class RedisCluster {
 
   bool speaks_tls() const noexcept { return listen_ == RedisProcess::on_tls; }
   std::size_t first_slot(std::size_t primary) const { return primary * slots / primaries_; }
+
+  // The nodes, who they follow and what they have, as one of them knows it.
+  std::set<std::string> view_of(std::size_t index) {
+    std::istringstream lines(node(index).ask({"CLUSTER", "NODES"}));
+    std::set<std::string> view;
+    for (std::string line; std::getline(lines, line);) {
+      std::istringstream words(line);
+      std::string id, address, flags, primary, ping, pong, epoch, link, its_slots;
+      words >> id >> address >> flags >> primary >> ping >> pong >> epoch >> link;
+      std::getline(words, its_slots);
+      const std::string myself = "myself,";
+      if (flags.rfind(myself, 0) == 0) flags.erase(0, myself.size());
+      view.insert(id + ' ' + flags + ' ' + primary + its_slots);
+    }
+    return view;
+  }
 
   static std::size_t occurrences(const std::string& text, std::string_view what) {
     std::size_t count = 0;
