@@ -1,5 +1,6 @@
 #include <larder/redis/pool.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -191,8 +192,9 @@ TEST_CASE("many threads share few connections, and each gets its own replies") {
   shared.command_timeout = 6s;
   CAPTURE(shared.connections, shared.busy_poll.count());
   Pool pool(shared);
-  std::atomic<std::size_t> right{0}, slow{0};
+  std::atomic<std::size_t> right{0};
   constexpr std::size_t threads = 32, rounds = 100;
+  std::vector<std::chrono::nanoseconds> times(threads * rounds);
   in_threads(threads, [&](const std::string& me) {
     for (std::size_t round = 0; round < rounds; ++round) {
       const std::string key = me + " " + std::to_string(round);
@@ -204,11 +206,12 @@ TEST_CASE("many threads share few connections, and each gets its own replies") {
       const bool piped = replies.size() == 3 && replies[0].take_string() == value && replies[1].take_string() == key &&
                          !replies[2].take_string();
       right += stored && read && piped ? 1U : 0U;
-      slow += std::chrono::steady_clock::now() - start > shared.command_timeout / 2 ? 1U : 0U;
+      times[std::stoul(me) * rounds + round] = std::chrono::steady_clock::now() - start;
     }
   });
   CHECK(right == threads * rounds);
-  CHECK(slow == 0);
+  std::sort(times.begin(), times.end());
+  CHECK(times[times.size() / 2] < 50ms);  // 32 threads want two processors
   CHECK(server.connections() >= 1);
   CHECK(server.connections() <= shared.connections);
   for (int i = 0; i < 100; ++i) CHECK(pool.run(get("absent")).kind() == Kind::null);

@@ -3,6 +3,7 @@
 #include <hiredis/hiredis.h>
 
 #include <cstddef>
+#include <cstdlib>
 #include <memory>
 #include <new>
 #include <optional>
@@ -58,6 +59,13 @@ inline std::string text_of(const redisReply& reply) {
   return text;
 }
 
+/// How often a command was carried out, by what INFO commandstats says.
+inline long calls_in(const std::string& stats, std::string_view command) {
+  const std::string name = "cmdstat_" + std::string(command) + ":calls=";
+  const auto at = stats.find(name);
+  return at == std::string::npos ? 0 : std::strtol(stats.c_str() + at + name.size(), nullptr, 10);
+}
+
 /// What any other client of the server sees: a connection by hiredis alone. An error that the server answers with is
 /// thrown.
 class Probe {
@@ -89,6 +97,9 @@ class Probe {
     if (reply->type != REDIS_REPLY_INTEGER) throw std::runtime_error("not an integer");
     return reply->integer;
   }
+
+  /// How often a command was carried out.
+  long calls_of(std::string_view command) const { return calls_in(text("INFO", "commandstats").value(), command); }
 
   template <class... Text>
   void operator()(const Text&... words) const {

@@ -123,12 +123,7 @@ class RedisProcess {
   }
 
   /// How often a command was carried out.
-  long calls_of(std::string_view command) const {
-    const std::string stats = ask({"INFO", "commandstats"});
-    const std::string name = "cmdstat_" + std::string(command) + ":calls=";
-    const auto at = stats.find(name);
-    return at == std::string::npos ? 0 : std::strtol(stats.c_str() + at + name.size(), nullptr, 10);
-  }
+  long calls_of(std::string_view command) const { return calls_in(ask({"INFO", "commandstats"}), command); }
 
   /// The numbers of the connections that have this in their line of CLIENT LIST.
   std::set<std::string> clients_with(const std::string& text) const {
