@@ -25,6 +25,7 @@
 #include "support/catch.hpp"
 #include "support/probe.hpp"
 #include "support/shared_redis.hpp"
+#include "support/testing.hpp"
 
 using larder::BaseCache;
 using larder::BatchError;
@@ -44,6 +45,7 @@ using larder::NullCache;
 using larder::Observer;
 using larder::RedisCache;
 using larder::TypedCache;
+using larder::redis::TlsVerify;
 using larder::testing::PrivateDatabase;
 using larder::testing::redis_url;
 using namespace std::chrono_literals;
@@ -120,6 +122,10 @@ struct Notes : Observer {
   void circuit(bool open) noexcept override { is_open = open; }
   int connections = 0, failures = 0, failed_loads = 0;
   bool is_open = false;
+};
+
+struct Tokens : larder::redis::Credentials {
+  std::pair<std::string, std::string> get() override { return {"", "token"}; }
 };
 
 std::uint64_t sum(const CacheStats& stats) {
@@ -364,6 +370,14 @@ TEST_CASE("the contract on a Redis") {
   CHECK(cache.get("b") == "bytes");
 
   auto options = larder::redis::Options::from_url(url);
+  options.connection_lifetime = 1min;
+  options.credentials = std::make_shared<Tokens>();
+  CHECK(options.credentials->get().second == "token");
+  options.credentials = nullptr;  // this server has no password
+  options.tls_ca_file = options.tls_ca_path = options.tls_cert_file = options.tls_key_file = "";
+  options.tls_server_name = "";
+  for (const auto verify : {TlsVerify::none, TlsVerify::ca, TlsVerify::full}) options.tls_verify = verify;
+  CHECK_FALSE(options.tls);
   const auto notes = std::make_shared<Notes>();
   options.observer = notes;
   larder::redis::Pool pool(options);
@@ -371,6 +385,13 @@ TEST_CASE("the contract on a Redis") {
   CHECK(pool.run(Command("PING")).is_status());
   CHECK(pool.stats().calls == 1);
   CHECK(notes->connections == 1);
+}
+
+TEST_CASE("the contract of URLs: TLS needs larder/redis/tls.hpp, and the message says so") {
+  for (const auto* const url : {"rediss://127.0.0.1:1", "valkeys://127.0.0.1:1", "rediss+cluster://127.0.0.1:1"}) {
+    const auto message = larder::testing::message_of<larder::InvalidArgument>([&] { RedisCache(url).get("a"); });
+    CHECK_THAT(message, Catch::Matchers::ContainsSubstring("larder/redis/tls.hpp"));
+  }
 }
 
 TEST_CASE("the contract of URLs: each scheme makes a client, which says what is wrong when it is used") {
