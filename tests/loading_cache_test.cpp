@@ -21,6 +21,7 @@
 
 #include "support/catch.hpp"
 #include "support/scripted_load.hpp"
+#include "support/test_clock.hpp"
 #include "support/testing.hpp"
 
 using larder::BaseCache;
@@ -34,6 +35,8 @@ using larder::MemoryCache;
 using larder::testing::eventually;
 using larder::testing::Gate;
 using larder::testing::in_threads;
+using larder::testing::keeping;
+using larder::testing::TestClock;
 using namespace std::chrono_literals;
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
@@ -42,23 +45,6 @@ using Numbers = LoadingCache<std::string, int>;
 namespace {
 
 static_assert(!std::is_copy_constructible_v<Numbers> && !std::is_move_constructible_v<Numbers>);
-
-std::atomic<long long> now_ms{1'000'000};
-Clock::time_point test_now() { return Clock::time_point(milliseconds(now_ms)); }
-void advance(milliseconds time) { now_ms += time.count(); }
-
-MemoryCache::Options timed() {
-  MemoryCache::Options options;
-  options.now = &test_now;
-  return options;
-}
-
-LoadOptions keeping(milliseconds keep_stale, milliseconds retry_after = 0ms) {
-  LoadOptions options;
-  options.keep_stale = keep_stale;
-  options.retry_after = retry_after;
-  return options;
-}
 
 /// Keeps tasks until it is told to run them.
 struct Tasks {
@@ -135,7 +121,7 @@ TEST_CASE("a cache with a loader") {
 }
 
 TEST_CASE("with an executor nobody waits for what was there once") {
-  MemoryCache memory(timed());
+  MemoryCache memory(TestClock::drives());
   if (!larder::detail::CacheHooks::tells_time(memory)) return;
   Source source;
   Tasks tasks;
@@ -144,7 +130,7 @@ TEST_CASE("with an executor nobody waits for what was there once") {
   CHECK(tasks.run() == 0);
   source.version = 2;
   CHECK(numbers.get("key") == 1);
-  advance(10s);
+  TestClock::advance(10s);
   in_threads(8, [&](const std::string&) {
     for (int i = 0; i < 10; ++i) numbers.get("key");
   });
@@ -156,7 +142,7 @@ TEST_CASE("with an executor nobody waits for what was there once") {
   CHECK(numbers.stats().refreshes == 1);
 
   SECTION("a failed refresh leaves the stale value") {
-    advance(10s);
+    TestClock::advance(10s);
     source.away = true;
     CHECK(numbers.get("key") == 2);
     CHECK(tasks.run() == 1);
@@ -167,7 +153,7 @@ TEST_CASE("with an executor nobody waits for what was there once") {
     CHECK(numbers.get_many({"key"}) == std::vector<int>{2});
   }
   SECTION("an erase beats a refresh, before it runs and while it does") {
-    advance(10s);
+    TestClock::advance(10s);
     CHECK(numbers.get("key") == 2);
     numbers.erase("key");
     source.version = 3;
@@ -190,13 +176,13 @@ TEST_CASE("with an executor nobody waits for what was there once") {
 }
 
 TEST_CASE("a key whose refresh failed is left alone for a while") {
-  MemoryCache memory(timed());
+  MemoryCache memory(TestClock::drives());
   if (!larder::detail::CacheHooks::tells_time(memory)) return;
   Source source;
   Tasks tasks;
   Numbers numbers(memory, "", 10s, std::ref(source), tasks.executor(), keeping(100s, 60s));
   CHECK(numbers.get("key") == 1);
-  advance(10s);
+  TestClock::advance(10s);
   source.away = true;
   CHECK(numbers.get("key") == 1);
   CHECK(tasks.run() == 1);

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/test_clock.hpp"
 #include "support/testing.hpp"
 
 #ifdef __has_feature
@@ -108,17 +109,10 @@ std::size_t count_live(MemoryCache& cache, std::size_t keys) {
   return live;
 }
 
-struct Clock {
-  using TimePoint = std::chrono::steady_clock::time_point;
-
-  static inline std::atomic<TimePoint> time{TimePoint(1h)};
-
-  static TimePoint now() { return time; }
-  static void advance(std::chrono::nanoseconds by) { time = time.load() + by; }
+struct Clock : larder::testing::TestClock {
   static MemoryCache::Options drives(MemoryCache::Options options) {
     time = TimePoint(1h);
-    options.now = &Clock::now;
-    return options;
+    return TestClock::drives(options);
   }
 };
 
@@ -139,6 +133,28 @@ struct Gate {
     while (!gate && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
     return gate;
   }
+};
+
+// A thread that is stopped in the middle of a hit.
+class StoppedReader {
+ public:
+  explicit StoppedReader(MemoryCache& cache) {
+    Gate::reached = Gate::may_go_on = false;
+    thread_ = std::thread([&cache] {
+      Gate::stops_here = true;
+      cache.get("key");
+    });
+    reached = Gate::opens(Gate::reached);
+  }
+  void go_on() {
+    Gate::may_go_on = true;
+    thread_.join();
+  }
+
+  bool reached = false;
+
+ private:
+  std::thread thread_;
 };
 
 class ExactLru {
@@ -584,12 +600,7 @@ TEST_CASE("MemoryCache: who waits for a reader to write leaves it the processor"
   gated.now = &Gate::now;
   MemoryCache cache(gated);
   cache.set("key", "value", 1h);
-  Gate::reached = Gate::may_go_on = false;
-  std::thread stopped([&] {
-    Gate::stops_here = true;
-    cache.get("key");
-  });
-  const bool reached = Gate::opens(Gate::reached);
+  StoppedReader stopped(cache);
   std::atomic<bool> has_written{false};
   std::chrono::nanoseconds used{};
   std::thread writer([&] {
@@ -601,10 +612,9 @@ TEST_CASE("MemoryCache: who waits for a reader to write leaves it the processor"
   });
   std::this_thread::sleep_for(300ms);  // for which the writer has to wait
   const bool waited = !has_written;
-  Gate::may_go_on = true;
-  stopped.join();
+  stopped.go_on();
   writer.join();
-  CHECK((reached && waited));
+  CHECK((stopped.reached && waited));
   CHECK(cache.get("key") == "other");
   CHECK(used < 100ms);
 }
@@ -614,17 +624,11 @@ TEST_CASE("MemoryCache reads side by side") {
   gated.now = &Gate::now;
   MemoryCache cache(gated);
   cache.set("key", "value", 1h);
-  Gate::reached = Gate::may_go_on = false;
-  std::thread stopped([&] {
-    Gate::stops_here = true;
-    cache.get("key");
-  });
-  const bool reached = Gate::opens(Gate::reached);
+  StoppedReader stopped(cache);
   const auto value = cache.get("key");
   const bool live = cache.contains("key");
-  Gate::may_go_on = true;
-  stopped.join();
-  CHECK(reached);
+  stopped.go_on();
+  CHECK(stopped.reached);
   CHECK(Gate::passed_in_time);
   CHECK(value == "value");
   CHECK(live);

@@ -28,6 +28,7 @@
 
 #include "support/catch.hpp"
 #include "support/scripted_load.hpp"
+#include "support/test_clock.hpp"
 #include "support/testing.hpp"
 
 using larder::BaseCache;
@@ -39,6 +40,8 @@ using larder::MemoryCache;
 using larder::TypedCache;
 using larder::testing::eventually;
 using larder::testing::Gate;
+using larder::testing::keeping;
+using larder::testing::TestClock;
 using namespace std::chrono_literals;
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
@@ -80,30 +83,11 @@ static_assert(std::is_copy_constructible_v<Texts> && std::is_nothrow_move_constr
 static_assert(!std::is_convertible_v<BaseCache&, Texts> && std::is_constructible_v<Texts, MemoryCache&>);
 static_assert(std::is_constructible_v<Texts, std::shared_ptr<MemoryCache>, std::string, LoadOptions>);
 
-/// A clock that a test moves.
-std::atomic<long long> now_ms{1'000'000};
-Clock::time_point test_now() { return Clock::time_point(milliseconds(now_ms)); }
-void advance(milliseconds time) { now_ms += time.count(); }
-
 /// A MemoryCache that can tell the time, with that clock.
 class TimedCache : public ForwardingCache {
  public:
-  TimedCache() : ForwardingCache(std::make_shared<MemoryCache>(options())) {}
-
- private:
-  static MemoryCache::Options options() {
-    MemoryCache::Options options;
-    options.now = &test_now;
-    return options;
-  }
+  TimedCache() : ForwardingCache(std::make_shared<MemoryCache>(TestClock::drives())) {}
 };
-
-LoadOptions keeping(milliseconds keep_stale, milliseconds retry_after = 0ms) {
-  LoadOptions options;
-  options.keep_stale = keep_stale;
-  options.retry_after = retry_after;
-  return options;
-}
 
 milliseconds time_left(BaseCache& cache, const std::string& key) { return cache.get_entry(key)->time_left.value(); }
 
@@ -315,7 +299,7 @@ TEST_CASE("stale values are kept, and not seen") {
   CHECK(texts.get("key") == "value");
   CHECK(texts.contains("key"));
   CHECK_FALSE(texts.add("key", "other", 10s));
-  advance(10s);
+  TestClock::advance(10s);
   CHECK_FALSE(texts.get("key"));
   CHECK_FALSE(texts.contains("key"));
   CHECK_FALSE(texts.touch("key", 10s));
@@ -331,7 +315,7 @@ TEST_CASE("stale values are kept, and not seen") {
   CHECK(texts.get("key") == "other");
   texts.set_many({{"key", "many"}}, 10s);
   CHECK(time_left(cache, "key") == 110s);
-  advance(110s);
+  TestClock::advance(110s);
   CHECK_FALSE(cache.contains("key"));
 }
 
@@ -341,7 +325,7 @@ TEST_CASE("a stale value is returned where loading fails") {
   texts.set("key", "old", 10s);
   CHECK(texts.get_or_load("key", 10s, fail) == "old");
   CHECK(texts.stats().loads + texts.stats().failures == 0);
-  advance(10s);
+  TestClock::advance(10s);
   CHECK(texts.get_or_load("key", 10s, fail) == "old");
   CHECK(texts.stats().failures == 1);
   CHECK(texts.stats().stale == 1);
@@ -360,7 +344,7 @@ TEST_CASE("a stale value is returned where loading fails") {
     CHECK(time_left(cache, "key") == 110s);
   }
   SECTION("not once it is gone") {
-    advance(100s);
+    TestClock::advance(100s);
     CHECK_THROWS_AS(texts.get_or_load("key", 10s, fail), std::out_of_range);
   }
   SECTION("nor after an erase, before or during the load") {
@@ -407,7 +391,7 @@ TEST_CASE("a key whose load failed is not tried again for a while, if there is a
   const Texts texts(cache, "", keeping(100s, 60s));
   const Texts again(cache, "", keeping(100s, 60s));
   texts.set("key", "old", 10s);
-  advance(10s);
+  TestClock::advance(10s);
   CHECK(texts.get_or_load("key", 10s, fail) == "old");
   CHECK(texts.get_or_load("key", 10s, [] { return "new"; }) == "old");
   CHECK(again.get_or_load("key", 10s, [] { return "new"; }) == "old");
@@ -419,7 +403,7 @@ TEST_CASE("a key whose load failed is not tried again for a while, if there is a
 
   SECTION("a loader may say for how long") {
     texts.set("other", "old", 10s);
-    advance(10s);
+    TestClock::advance(10s);
     CHECK(texts.get_or_load("other", 10s, [](LoadContext<std::string>& load) -> std::string {
       load.retry_after = 0ms;
       fail();
