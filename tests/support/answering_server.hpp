@@ -1,23 +1,20 @@
 #pragma once
 
-#include <fcntl.h>
 #include <poll.h>
 
-#include <atomic>
 #include <cstddef>
 #include <functional>
-#include <list>
 #include <map>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
-#include "scripted_server.hpp"
+#include "acceptor.hpp"
 #include "sockets.hpp"
+#include "wire.hpp"
 
 namespace larder::testing {
 
@@ -29,21 +26,9 @@ class AnsweringServer {
  public:
   using Answer = std::function<std::optional<std::string>(const Words& words)>;
 
-  explicit AnsweringServer(Answer answer) : answer_(std::move(answer)) {
-    listener_ = listen_on(address_);
-    int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0) throw_errno("pipe2");
-    stopped_ = Fd(ends[0]);
-    stop_ = Fd(ends[1]);
-    thread_ = start_without_signals([this] { accept_all(); });
-  }
+  explicit AnsweringServer(Answer answer) : answer_(std::move(answer)) {}
   AnsweringServer(const AnsweringServer&) = delete;
   AnsweringServer& operator=(const AnsweringServer&) = delete;
-  ~AnsweringServer() {
-    stop_.close();
-    thread_.join();
-    for (auto& player : players_) player.join();
-  }
 
   /// What a primary of a cluster without passwords answers to a new connection.
   static std::string usual(const Words& words) {
@@ -68,19 +53,6 @@ class AnsweringServer {
   }
 
  private:
-  bool wait_for(int fd, short events) const {
-    pollfd polled[] = {{stopped_.get(), POLLIN, 0}, {fd, events, 0}};
-    ::poll(polled, 2, -1);
-    return polled[0].revents == 0;
-  }
-
-  void accept_all() {
-    while (wait_for(listener_.get(), POLLIN)) {
-      Fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-      if (fd) players_.emplace_back([this, socket = std::move(fd)] { serve(socket); });
-    }
-  }
-
   void serve(const Fd& fd) {
     std::string bytes;
     for (;;) {
@@ -88,7 +60,7 @@ class AnsweringServer {
         const auto answer = answer_to(*words);
         if (!answer) return;
         if (answer->empty()) {
-          wait_for(-1, 0);
+          acceptor_.wait_for(-1, 0);
           return;
         }
         for (std::size_t sent = 0; sent < answer->size();) {
@@ -98,7 +70,7 @@ class AnsweringServer {
         }
       }
       char buffer[65536];
-      if (!wait_for(fd.get(), POLLIN)) return;
+      if (!acceptor_.wait_for(fd.get(), POLLIN)) return;
       const auto count = ::recv(fd.get(), buffer, sizeof buffer, 0);
       if (count <= 0) return;
       bytes.append(buffer, static_cast<std::size_t>(count));
@@ -139,12 +111,10 @@ class AnsweringServer {
   }
 
   Address address_;
-  Fd listener_, stopped_, stop_;
   std::mutex mutex_;
   Answer answer_;
   std::map<std::string, std::size_t> counts_;
-  std::list<std::thread> players_;  // of the accepting thread, until that has ended
-  std::thread thread_;
+  Acceptor acceptor_{address_, [this](std::size_t, Fd& fd) { serve(fd); }};
 };
 
 }  // namespace larder::testing

@@ -1,20 +1,18 @@
 #pragma once
 
-#include <fcntl.h>
 #include <poll.h>
 
 #include <atomic>
 #include <cctype>
 #include <cstdio>
 #include <initializer_list>
-#include <list>
 #include <mutex>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
+#include "acceptor.hpp"
 #include "sockets.hpp"
 #include "testing.hpp"
 #include "wire.hpp"
@@ -56,26 +54,14 @@ class ScriptedServer {
  public:
   enum Listen { on_unix_socket, on_tcp };
 
-  explicit ScriptedServer(std::vector<Script> scripts, Listen listen = on_unix_socket) : scripts_(std::move(scripts)) {
-    if (listen == on_unix_socket) address_.path = dir_.path() + "/scripted.sock";
-    listener_ = listen_on(address_);
-    int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0) throw_errno("pipe2");
-    stopped_ = Fd(ends[0]);
-    stop_ = Fd(ends[1]);
-    thread_ = start_without_signals([this] { accept_all(); });
-  }
+  explicit ScriptedServer(std::vector<Script> scripts, Listen listen = on_unix_socket)
+      : scripts_(std::move(scripts)), address_{listen == on_unix_socket ? dir_.path() + "/scripted.sock" : "", 0} {}
   ScriptedServer(const ScriptedServer&) = delete;
   ScriptedServer& operator=(const ScriptedServer&) = delete;
-  ~ScriptedServer() {
-    stop_.close();
-    thread_.join();
-    for (auto& player : players_) player.join();
-  }
 
   const Address& address() const noexcept { return address_; }
   redis::Options options() const { return address_.options(); }
-  std::size_t accepted() const noexcept { return accepted_; }
+  std::size_t accepted() const noexcept { return acceptor_.accepted(); }
 
   /// What was not as the scripts have it; empty if all of them have been played to their last step.
   std::string problem() {
@@ -100,27 +86,8 @@ class ScriptedServer {
     }
   }
 
-  // False once the server is to stop.
-  bool wait_for(int fd, short events, milliseconds at_most = -1ms) const {
-    pollfd polled[] = {{stopped_.get(), POLLIN, 0}, {fd, events, 0}};
-    ::poll(polled, fd < 0 ? 1 : 2, static_cast<int>(at_most.count()));
-    return polled[0].revents == 0;
-  }
-
-  void accept_all() {
-    while (wait_for(listener_.get(), POLLIN)) {
-      Fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-      if (!fd) continue;
-      const std::size_t index = accepted_++;
-      if (index >= scripts_.size()) {
-        report(index, 0, "there is no script for this connection");
-        continue;
-      }
-      players_.emplace_back([this, index, socket = std::move(fd)]() mutable { play(index, socket); });
-    }
-  }
-
   void play(std::size_t index, Fd& fd) {
+    if (index >= scripts_.size()) return report(index, 0, "there is no script for this connection");
     const auto& steps = scripts_[index].steps_;
     for (std::size_t i = 0; i < steps.size(); ++i) {
       if (!play(steps[i], fd, [&](const std::string& what) { report(index, i, what); })) return;
@@ -128,7 +95,7 @@ class ScriptedServer {
     ++played_;
     if (!fd) return;
     char byte = 0;
-    if (wait_for(fd.get(), POLLIN) && ::recv(fd.get(), &byte, 1, 0) > 0) {
+    if (acceptor_.wait_for(fd.get(), POLLIN) && ::recv(fd.get(), &byte, 1, 0) > 0) {
       report(index, steps.size(), "the client sent more than the script has");
     }
   }
@@ -142,7 +109,7 @@ class ScriptedServer {
         while (got.size() < step.bytes.size() && step.bytes.compare(0, got.size(), got) == 0) {
           char bytes[65536];
           const std::size_t wanted = (std::min)(sizeof bytes, step.bytes.size() - got.size());
-          if (!wait_for(fd.get(), POLLIN)) return false;
+          if (!acceptor_.wait_for(fd.get(), POLLIN)) return false;
           const auto count = ::recv(fd.get(), bytes, wanted, 0);
           if (count <= 0) break;
           got.append(bytes, static_cast<std::size_t>(count));
@@ -161,7 +128,7 @@ class ScriptedServer {
         fd.close();
         return true;
       case Kind::delay:
-        return wait_for(-1, 0, step.time);
+        return acceptor_.wait_for(-1, 0, step.time);
       case Kind::close:
         fd.close();
         return true;
@@ -169,7 +136,7 @@ class ScriptedServer {
         fd.reset();
         return true;
       case Kind::ignore:
-        for (char bytes[65536]; wait_for(fd.get(), POLLIN) && ::recv(fd.get(), bytes, sizeof bytes, 0) > 0;) {
+        for (char bytes[65536]; acceptor_.wait_for(fd.get(), POLLIN) && ::recv(fd.get(), bytes, sizeof bytes, 0) > 0;) {
         }
         fd.close();
         return true;
@@ -179,7 +146,7 @@ class ScriptedServer {
 
   bool send_all(const Fd& fd, std::string_view bytes) const {
     while (!bytes.empty()) {
-      if (!wait_for(fd.get(), POLLOUT)) return false;
+      if (!acceptor_.wait_for(fd.get(), POLLOUT)) return false;
       const auto count = ::send(fd.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
       if (count < 0 && errno != EAGAIN) return false;
       if (count > 0) bytes.remove_prefix(static_cast<std::size_t>(count));
@@ -206,12 +173,10 @@ class ScriptedServer {
   const TempDir dir_;
   const std::vector<Script> scripts_;
   Address address_;
-  Fd listener_, stopped_, stop_;
-  std::atomic<std::size_t> accepted_{0}, played_{0};
+  std::atomic<std::size_t> played_{0};
   std::mutex mutex_;
   std::string problem_;
-  std::list<std::thread> players_;  // of the accepting thread, until that has ended
-  std::thread thread_;
+  Acceptor acceptor_{address_, [this](std::size_t index, Fd& fd) { play(index, fd); }};
 };
 
 }  // namespace larder::testing
