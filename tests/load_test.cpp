@@ -72,6 +72,20 @@ void expect(bool met) {
   if (!met) ++unmet;
 }
 bool all_met() { return unmet.exchange(0) == 0; }
+
+/// A thread that loads "key", and has stopped in its loader until the gate is opened.
+std::thread stopped_leader(const Texts& texts, Gate& gate, const char* value) {
+  gate.close("loader");
+  std::thread leader([=, &gate] {
+    texts.get_or_load("key", 60, [&] {
+      gate.pass("loader");
+      return value;
+    });
+  });
+  gate.wait_until_reached();
+  return leader;
+}
+
 template <class Exception, class Call>
 bool throws(Call call) {
   try {
@@ -215,14 +229,7 @@ TEST_CASE("views of one cache share its loads") {
   MemoryCache memory;
   Gate gate;
   Texts first(memory, "p:"), second(memory, "p:");
-  gate.close("loader");
-  std::thread leader([&] {
-    first.get_or_load("key", 60, [&] {
-      gate.pass("loader");
-      return "loaded";
-    });
-  });
-  gate.wait_until_reached();
+  std::thread leader = stopped_leader(first, gate, "loaded");
   std::thread waiter([&] { expect(second.get_or_load("key", 60, []() -> std::string { std::abort(); }) == "loaded"); });
   CHECK(eventually([&] { return second.stats().joined == 1; }));
   gate.open();
@@ -399,14 +406,7 @@ TEST_CASE("max_wait of 0: nobody waits") {
   MemoryCache cache;
   Texts texts = patient(cache, 0ms);
   Gate gate;
-  gate.close("loader");
-  std::thread leader([&] {
-    texts.get_or_load("key", 60, [&] {
-      gate.pass("loader");
-      return "slow";
-    });
-  });
-  gate.wait_until_reached();
+  std::thread leader = stopped_leader(texts, gate, "slow");
   CHECK(texts.get_or_load("key", 60, [] { return "fast"; }) == "fast");
   gate.open();
   leader.join();
@@ -821,14 +821,7 @@ TEST_CASE("a child forked off during loads loads for itself") {
   MemoryCache cache;
   Texts texts = patient(cache);
   Gate gate;
-  gate.close("loader");
-  std::thread leader([&] {
-    texts.get_or_load("key", 60, [&] {
-      gate.pass("loader");
-      return "parent's";
-    });
-  });
-  gate.wait_until_reached();
+  std::thread leader = stopped_leader(texts, gate, "parent's");
   const auto child = [&](auto body) {
     const pid_t pid = fork();
     if (pid == 0) {

@@ -349,7 +349,8 @@ class Walk {
     for (Thread& thread : threads_) {
       if (!thread.caller) continue;
       Call& call = call_of(thread);
-      must(call.overtaken <= FakeCore::Matching::most_overtaken, "the first in the queue is overtaken a few times at most");
+      must(call.overtaken <= FakeCore::Matching::most_overtaken,
+           "the first in the queue is overtaken a few times at most");
       must(call.deadline <= call.limit, "no call gets more time than its limit");
       if (call.state != CallState::queued || !call.is_attended) continue;
       queued.push_back(&thread);
