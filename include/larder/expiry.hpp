@@ -75,7 +75,8 @@ class Expiry {
   Expiry(std::chrono::duration<Rep, Period> duration) noexcept
       : kind_(Kind::after), after_(detail::ceil_saturated<std::chrono::milliseconds>(duration)) {}
 
-  /// At a point in time by this machine's clock; now or earlier: already expired.
+  /// At a point in time by this machine's clock; now or earlier: already expired. The call that it is given to works
+  /// out the time left when it begins: an entry may live longer by what the call takes.
   template <class Duration>
   Expiry(std::chrono::time_point<std::chrono::system_clock, Duration> deadline) noexcept
       : kind_(Kind::at),
