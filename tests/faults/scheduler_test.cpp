@@ -159,6 +159,7 @@ TEST_CASE("who only waited in the queue does not fail with those who found out t
 }
 
 TEST_CASE("a thread that is cancelled in a call does not end the process, and ends after it") {
+  if (LARDER_ASAN) SKIP("AddressSanitizer takes variables of frames that the end of a thread unwound for its own");
   RedisProcess redis;
   fill(redis, 1);
   Proxy proxy(redis.address());

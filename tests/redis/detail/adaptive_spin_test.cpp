@@ -41,9 +41,26 @@ TEST_CASE("the gauge: what ends the calm, and for how long") {
   std::int64_t now = 10'000 * ms;
 
   SECTION("short yields never do") {
-    for (int i = 0; i < 1000; ++i) CHECK(gauge.took(YieldGauge::long_yield, 0, 4, now += 2 * ms));
+    for (int i = 0; i < 10'000; ++i) CHECK(gauge.took(us * (i % 20), 0, 4, now += 20 * us));
   }
-  SECTION("nor do long ones while the callers' own calls are finished") {
+  SECTION("nor do those that take as long as the calls finished meanwhile") {
+    for (int i = 0; i < 10'000; ++i) CHECK(gauge.took(300 * us, 60, 64, now += 300 * us));
+  }
+  SECTION("many that are not quite so long do, when they have taken 2 ms more than sleeps would have") {
+    int yields = 1;
+    while (gauge.took(120 * us, 0, 4, now += 130 * us)) ++yields;
+    CHECK(yields == 24);  // 120 us, less 20 for a sleep and 16 for turns of the others
+    CHECK_FALSE(is_calm(gauge, now + 19 * ms));
+    CHECK(is_calm(gauge, now += 21 * ms));
+    while (gauge.took(120 * us, 0, 4, now += 130 * us)) {
+    }
+    CHECK_FALSE(is_calm(gauge, now + 39 * ms));
+    CHECK(is_calm(gauge, now + 41 * ms));
+  }
+  SECTION("not if most are short") {
+    for (int i = 0; i < 10'000; ++i) CHECK(gauge.took(i % 8 == 0 ? 120 * us : us, 0, 4, now += 20 * us));
+  }
+  SECTION("nor long ones while the callers' own calls are finished") {
     for (int i = 0; i < 1000; ++i) CHECK(gauge.took(5 * ms, 8, 4, now += 6 * ms));
   }
   SECTION("nor does a single long one") {

@@ -40,7 +40,8 @@ class AdaptiveSpin {
 // other callers need for their calls. A yield that took long while hardly any call was finished shows that somebody
 // else wanted the core, and had it for a whole time slice. Two of those in a row end the calm: nobody yields for ten
 // times as long as the yield took, or for twice as long as the last time if the calm had hardly begun. When that is
-// over, everybody may yield again.
+// over, everybody may yield again. Neighbors who want the core often, and not for long, end the calm when yields have
+// taken two milliseconds more than sleeps would have.
 //
 // Thread-safe; a race costs no more than a yield.
 class YieldGauge {
@@ -50,7 +51,13 @@ class YieldGauge {
   // Whether a yield that took `gap`, and ended at `now`, is followed by calm; `finished` calls were finished meanwhile,
   // and `present` are under way.
   bool took(Nanoseconds gap, std::int64_t finished, std::int64_t present, Nanoseconds now) noexcept {
-    if (gap > long_yield && finished < 2 * present) took_long(gap, now);
+    gap -= present * turn;
+    const bool is_unexplained = gap > sleep && finished < 2 * present;
+    if (is_unexplained && gap > long_yield) {
+      took_long(gap, now);
+    } else if (is_unexplained || lost_.load(std::memory_order_relaxed) != 0) {
+      loses(gap - (finished + 2) * sleep, now);
+    }
     return resume_at_.load(std::memory_order_relaxed) == 0;
   }
 
@@ -65,6 +72,10 @@ class YieldGauge {
   static constexpr Nanoseconds longest_pause = 1'000'000'000;
 
  private:
+  static constexpr Nanoseconds sleep = 10'000;  // about what it takes to sleep and be woken, or to finish a call
+  static constexpr Nanoseconds turn = 4'000;    // what another caller does at most before it yields in turn
+  static constexpr Nanoseconds most_lost = 2'000'000;
+
   bool resumes(Nanoseconds at, Nanoseconds now) noexcept {
     if (now < at) return false;
     if (resume_at_.compare_exchange_strong(at, 0)) calm_since_.store(now, std::memory_order_relaxed);
@@ -73,16 +84,31 @@ class YieldGauge {
 
   void took_long(Nanoseconds gap, Nanoseconds now) noexcept {
     if (resume_at_.load(std::memory_order_relaxed) != 0) return;  // known
-    const Nanoseconds last = pause_.load(std::memory_order_relaxed), began = now - gap;
-    Nanoseconds pause = 10 * gap;
-    if (last != 0 && began - calm_since_.load(std::memory_order_relaxed) < last) {
-      pause = (std::max)(pause, 2 * last);
-    } else {
+    const Nanoseconds began = now - gap;
+    if (!has_hardly_begun(began)) {
       const Nanoseconds strike = strike_.load(std::memory_order_relaxed);
       if (began < strike) return;  // the same event, seen by another thread
       strike_.store(now, std::memory_order_relaxed);
       if (began - strike > 10 * gap) return;  // the first for a long time
     }
+    end_calm(10 * gap, began, now);
+  }
+
+  // A yield took so much longer than it would have taken to sleep; less than nothing: shorter.
+  void loses(Nanoseconds time, Nanoseconds now) noexcept {
+    const Nanoseconds lost = (std::max)(Nanoseconds{0}, lost_.load(std::memory_order_relaxed) + time);
+    lost_.store(lost < most_lost ? lost : 0, std::memory_order_relaxed);
+    if (lost >= most_lost && resume_at_.load(std::memory_order_relaxed) == 0) end_calm(10 * lost, now - lost, now);
+  }
+
+  bool has_hardly_begun(Nanoseconds at) const noexcept {
+    const Nanoseconds last = pause_.load(std::memory_order_relaxed);
+    return last != 0 && at - calm_since_.load(std::memory_order_relaxed) < last;
+  }
+
+  // What shows that it ended began then.
+  void end_calm(Nanoseconds pause, Nanoseconds began, Nanoseconds now) noexcept {
+    if (has_hardly_begun(began)) pause = (std::max)(pause, 2 * pause_.load(std::memory_order_relaxed));
     pause = (std::min)(pause, longest_pause);
     pause_.store(pause, std::memory_order_relaxed);
     resume_at_.store(now + pause, std::memory_order_relaxed);
@@ -92,6 +118,7 @@ class YieldGauge {
   std::atomic<Nanoseconds> pause_{0};       // how long the last one was
   std::atomic<Nanoseconds> calm_since_{0};  // the end of the last one
   std::atomic<Nanoseconds> strike_{0};      // the end of the last long yield
+  std::atomic<Nanoseconds> lost_{0};        // by yields of late that were not long, against sleeping
 };
 
 // The yields of all callers of a pool, timed, and the calls that explain how long they take.
