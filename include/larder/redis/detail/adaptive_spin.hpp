@@ -51,12 +51,11 @@ class YieldGauge {
   // Whether a yield that took `gap`, and ended at `now`, is followed by calm; `finished` calls were finished meanwhile,
   // and `present` are under way.
   bool took(Nanoseconds gap, std::int64_t finished, std::int64_t present, Nanoseconds now) noexcept {
-    gap -= present * turn;
-    const bool is_unexplained = gap > sleep && finished < 2 * present;
-    if (is_unexplained && gap > long_yield) {
+    const Nanoseconds others = gap - present * turn, lost = others - (finished + 2) * sleep;
+    if (others > long_yield && finished < 2 * present) {
       took_long(gap, now);
-    } else if (is_unexplained || lost_.load(std::memory_order_relaxed) != 0) {
-      loses(gap - (finished + 2) * sleep, now);
+    } else if (lost > 0 && finished < 2 * present) {
+      loses(lost, now);
     }
     return resume_at_.load(std::memory_order_relaxed) == 0;
   }
@@ -94,9 +93,11 @@ class YieldGauge {
     end_calm(10 * gap, began, now);
   }
 
-  // A yield took so much longer than it would have taken to sleep; less than nothing: shorter.
+  // A yield took so much longer than it would have taken to sleep. Less than a quarter of the time is no matter.
   void loses(Nanoseconds time, Nanoseconds now) noexcept {
-    const Nanoseconds lost = (std::max)(Nanoseconds{0}, lost_.load(std::memory_order_relaxed) + time);
+    const Nanoseconds forgotten = (now - lost_at_.load(std::memory_order_relaxed)) / 4;
+    const Nanoseconds lost = (std::max)(Nanoseconds{0}, lost_.load(std::memory_order_relaxed) - forgotten) + time;
+    lost_at_.store(now, std::memory_order_relaxed);
     lost_.store(lost < most_lost ? lost : 0, std::memory_order_relaxed);
     if (lost >= most_lost && resume_at_.load(std::memory_order_relaxed) == 0) end_calm(10 * lost, now - lost, now);
   }
@@ -119,6 +120,7 @@ class YieldGauge {
   std::atomic<Nanoseconds> calm_since_{0};  // the end of the last one
   std::atomic<Nanoseconds> strike_{0};      // the end of the last long yield
   std::atomic<Nanoseconds> lost_{0};        // by yields of late that were not long, against sleeping
+  std::atomic<Nanoseconds> lost_at_{0};     // when that was last so
 };
 
 // The yields of all callers of a pool, timed, and the calls that explain how long they take.
