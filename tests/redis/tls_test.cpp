@@ -196,10 +196,20 @@ TEST_CASE("a server that wants the client's certificate says what is wrong with 
 }
 
 TEST_CASE("a certificate is refused once for each attempt to connect") {
-  TlsRedis redis("server", {"--tls-auth-clients", "yes"});
-  Proxy proxy(redis.tls_address(), Proxy::on_tcp);
-  CHECK_THAT(problem_with(tls_options(proxy.address())), ContainsSubstring("the server refuses TLS: "));
-  CHECK(proxy.accepted() == 1);
+  RedisProcess redis;
+  TlsFront::Settings settings;
+  SECTION("by the server") {
+    settings.wants_certificate = true;
+    TlsFront front(redis.address(), settings);
+    CHECK_THAT(problem_with(front.options()), ContainsSubstring("the server refuses TLS: "));
+    CHECK(front.accepted() == 1);
+  }
+  SECTION("by the client") {
+    settings.certificate = "of-other-ca";
+    TlsFront front(redis.address(), settings);
+    CHECK_THAT(problem_with(front.options()), ContainsSubstring("the server's certificate is refused: "));
+    CHECK(front.accepted() == 1);
+  }
 }
 
 TEST_CASE("nothing older than TLS 1.2 is spoken") {

@@ -67,8 +67,9 @@ class TlsFront {
  public:
   struct Settings {
     std::string certificate = "server";
-    int version = 0;         // TLS1_2_VERSION and the like; 0: any
-    int receive_buffer = 0;  // of the sockets, in bytes; 0: the system's
+    bool wants_certificate = false;  // of the client; none will do
+    int version = 0;                 // TLS1_2_VERSION and the like; 0: any
+    int receive_buffer = 0;          // of the sockets, in bytes; 0: the system's
   };
 
   explicit TlsFront(Address server) : TlsFront(std::move(server), Settings()) {}
@@ -83,6 +84,9 @@ class TlsFront {
       SSL_CTX_set_cipher_list(context_.get(), "ALL:@SECLEVEL=0");
       SSL_CTX_set_min_proto_version(context_.get(), settings.version);
       SSL_CTX_set_max_proto_version(context_.get(), settings.version);
+    }
+    if (settings.wants_certificate) {
+      SSL_CTX_set_verify(context_.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
     }
     SSL_CTX_set_mode(context_.get(), SSL_MODE_ENABLE_PARTIAL_WRITE);
     SSL_CTX_clear_mode(context_.get(), SSL_MODE_AUTO_RETRY);  // it would wait for data after other messages
