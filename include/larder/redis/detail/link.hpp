@@ -21,7 +21,7 @@ inline namespace LARDER_ABI {
 // Whose replies a connection owes, in order: an entry for each command, null if its caller has left.
 class InFlight {
  public:
-  static constexpr std::size_t capacity = 256;
+  static constexpr std::size_t capacity = 512;  // half a piece of a batch of keys, for a cluster of two nodes
 
   bool empty() const noexcept { return size_ == 0; }
   std::size_t size() const noexcept { return size_; }
