@@ -3,8 +3,9 @@
 #include <larder/redis/tls.hpp>
 
 #include <openssl/err.h>
-#include <signal.h>
 #include <unistd.h>
+
+#include <csignal>
 
 #include "support/faults.hpp"
 #include "support/tls.hpp"

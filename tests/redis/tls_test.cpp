@@ -1,7 +1,6 @@
 #include <larder/redis/tls.hpp>
 
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <larder/redis/pool.hpp>
@@ -23,7 +22,6 @@
 using namespace larder::testing;
 using Catch::Matchers::ContainsSubstring;
 using larder::ConnectionError;
-using larder::InvalidArgument;
 using larder::RedisCache;
 using larder::redis::Options;
 using larder::redis::TlsVerify;
@@ -55,17 +53,10 @@ std::string output_of(const std::string& command) {
   return output;
 }
 
-/// The environment of this program, until the end of the block.
-class Environment {
- public:
-  Environment(const char* name, const std::string& value) : name_(name) { ::setenv(name, value.c_str(), 1); }
-  ~Environment() { ::unsetenv(name_); }
-  Environment(const Environment&) = delete;
-  Environment& operator=(const Environment&) = delete;
-
- private:
-  const char* const name_;
-};
+/// What the program says that knows nothing but a URL, and is linked with TLS or without it.
+std::string said_by(const std::string& program, const std::string& url, const std::string& environment = {}) {
+  return output_of(environment + " URL='" + url + "' " LARDER_TLS_PROGRAMS + program);
+}
 
 }  // namespace
 
@@ -140,7 +131,7 @@ TEST_CASE("the CAs are those of the system, or those that are given in their pla
   SECTION("a folder") {
     const TempDir dir;
     copy(certificate("ca.pem"), dir.path() + "/ca.pem");
-    REQUIRE(std::system(("openssl rehash " + dir.path()).c_str()) == 0);
+    output_of("openssl rehash " + dir.path());
     options.tls_ca_file.clear();
     options.tls_ca_path = dir.path();
     CHECK(problem_with(options) == "");
@@ -152,11 +143,11 @@ TEST_CASE("the CAs are those of the system, or those that are given in their pla
     CHECK_THAT(problem_with(options), ContainsSubstring("the server's certificate is refused: "));
   }
   SECTION("those of the system know it") {
-    const Environment file("SSL_CERT_FILE", certificate("ca.pem"));
-    options.tls_ca_file.clear();
-    CHECK(problem_with(options) == "");
-    options.tls_ca_file = certificate("other-ca.pem");
-    CHECK_THAT(problem_with(options), ContainsSubstring("the server's certificate is refused: "));
+    const std::string known = "SSL_CERT_FILE=" + certificate("ca.pem");
+    const std::string url = "rediss://127.0.0.1:" + std::to_string(options.port);
+    CHECK(said_by("tls_first", url, known) == "value of key\n");
+    CHECK_THAT(said_by("tls_first", url + "?tls_ca_file=" + certificate("other-ca.pem"), known),
+               ContainsSubstring("the server's certificate is refused: "));
   }
   SECTION("a file that is not there") {
     options.tls_ca_file = "/nonexistent/ca.pem";
@@ -292,17 +283,16 @@ TEST_CASE("certificates that are replaced on disk are used from the next connect
 
 TEST_CASE("tls.hpp works in all of a program, in whichever translation unit it is included") {
   TlsRedis redis;
-  const std::string port = std::to_string(redis.tls_address().port);
-  const Environment url("URL", "rediss://127.0.0.1:" + port + "?tls_ca_file=" + certificate("ca.pem"));
+  const std::string url =
+      "rediss://127.0.0.1:" + std::to_string(redis.tls_address().port) + "?tls_ca_file=" + certificate("ca.pem");
   for (const std::string program : {"tls_first", "tls_last", "tls_in_archive"}) {
     INFO(program);
-    CHECK(output_of(LARDER_TLS_PROGRAMS + program) == "value of key\n");
+    CHECK(said_by(program, url) == "value of key\n");
   }
   for (const char* const absent : {"rediss://127.0.0.1:1", "rediss+cluster://127.0.0.1:1,127.0.0.1:2",
                                    "rediss+sentinel://127.0.0.1:1,127.0.0.1:2/main"}) {
-    const Environment other("URL", absent);
     INFO(absent);
-    CHECK(output_of(LARDER_TLS_PROGRAMS "tls_absent") ==
+    CHECK(said_by("tls_absent", absent) ==
           "tls: needs #include <larder/redis/tls.hpp> and OpenSSL (CMake: larder::tls)\n");
   }
 }

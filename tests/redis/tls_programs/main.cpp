@@ -21,7 +21,7 @@ int main() {
   try {
     global().set("key", "value of key");
     std::cout << value_elsewhere(global(), "key") << '\n';
-  } catch (const larder::InvalidArgument& error) {
+  } catch (const larder::Error& error) {
     std::cout << error.what() << '\n';
   }
   return made_before_main ? 0 : 1;
