@@ -85,15 +85,14 @@ class Delivery {
   }
 
   // All nodes are sent to before any of them is waited for.
-  void bring(Errands errands) {
-    const auto by_node = [](const Errand& one, const Errand& other) { return one.node < other.node; };
-    std::stable_sort(errands.begin(), errands.end(), by_node);
+  void bring(const Errands& errands) {
     std::deque<Group> groups;
-    for (auto begin = errands.begin(), end = begin; begin != errands.end(); begin = end) {
-      end = std::upper_bound(begin, errands.end(), *begin, by_node);
-      groups.emplace_back().errands.assign(begin, end);
-      start(groups.back());
+    for (const Errand& errand : errands) {
+      const auto is_its = [&](const Group& group) { return group.errands.front().node == errand.node; };
+      const auto group = std::find_if(groups.begin(), groups.end(), is_its);
+      (group == groups.end() ? groups.emplace_back() : *group).errands.push_back(errand);
     }
+    for (Group& group : groups) start(group);
     for (Group& group : groups) finish(group);
   }
 

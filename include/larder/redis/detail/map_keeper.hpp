@@ -185,8 +185,8 @@ class MapKeeper {
     nodes.insert(nodes.end(), known.begin() + static_cast<std::ptrdiff_t>(first), known.end());
     nodes.insert(nodes.end(), known.begin(), known.begin() + static_cast<std::ptrdiff_t>(first));
     nodes.insert(nodes.end(), seeds_.begin(), seeds_.end());
-    const Node* const suspect = suspect_.exchange(nullptr, std::memory_order_relaxed);
-    std::stable_partition(nodes.begin(), nodes.end(), [suspect](const Node* node) { return node != suspect; });
+    Node* const suspect = suspect_.exchange(nullptr, std::memory_order_relaxed);
+    std::fill(std::remove(nodes.begin(), nodes.end(), suspect), nodes.end(), suspect);
     return nodes;
   }
 
