@@ -1,7 +1,6 @@
 #include <larder/fail_open_cache.hpp>
 
 #include <larder/error.hpp>
-#include <larder/forwarding_cache.hpp>
 #include <larder/memory_cache.hpp>
 #include <larder/observer.hpp>
 #include <larder/typed_cache.hpp>
@@ -9,10 +8,8 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
-#include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -21,14 +18,15 @@
 #include <utility>
 #include <vector>
 
+#include "support/away_cache.hpp"
 #include "support/catch.hpp"
 #include "support/testing.hpp"
 
 using larder::BaseCache;
 using larder::FailOpenCache;
-using larder::ForwardingCache;
 using larder::MemoryCache;
 using larder::TypedCache;
+using larder::testing::AwayCache;
 using larder::testing::eventually;
 using larder::testing::in_threads;
 using larder::testing::value_of;
@@ -43,82 +41,6 @@ static_assert(!std::is_copy_constructible_v<FailOpenCache> && std::is_constructi
 static_assert(std::is_constructible_v<FailOpenCache, std::shared_ptr<MemoryCache>, FailOpenCache::Options>);
 static_assert(noexcept(std::declval<FailOpenCache&>().circuit_open()));
 
-/// Throws what it is told to in place of each command, and counts the commands.
-class Away : public ForwardingCache {
- public:
-  explicit Away(BaseCache& inner) : ForwardingCache(inner) {}
-  std::atomic<int> calls{0}, writes{0};
-
-  void fail_with(std::function<void()> fail) {
-    const std::lock_guard<std::mutex> hold(mutex_);
-    fail_ = std::move(fail);
-  }
-  void be_away() {
-    fail_with([] { throw larder::ConnectionError("away"); });
-  }
-  void be_back() { fail_with({}); }
-
- private:
-  void command(bool write = false) {
-    ++calls;
-    writes += write ? 1 : 0;
-    std::function<void()> fail;
-    {
-      const std::lock_guard<std::mutex> hold(mutex_);
-      fail = fail_;
-    }
-    if (fail) fail();
-  }
-
-  std::optional<std::string> do_get(std::string_view key) override {
-    command();
-    return ForwardingCache::do_get(key);
-  }
-  std::optional<Entry> do_get_entry(std::string_view key) override {
-    command();
-    return ForwardingCache::do_get_entry(key);
-  }
-  bool do_contains(std::string_view key) override {
-    command();
-    return ForwardingCache::do_contains(key);
-  }
-  void do_get_many(const std::vector<std::string_view>& keys, Values& values) override {
-    command();
-    ForwardingCache::do_get_many(keys, values);
-  }
-  void do_set(std::string_view key, std::string_view value, Ttl ttl) override {
-    command(true);
-    ForwardingCache::do_set(key, value, ttl);
-  }
-  bool do_add(std::string_view key, std::string_view value, Ttl ttl) override {
-    command(true);
-    return ForwardingCache::do_add(key, value, ttl);
-  }
-  bool do_touch(std::string_view key, Ttl ttl) override {
-    command(true);
-    return ForwardingCache::do_touch(key, ttl);
-  }
-  bool do_erase(std::string_view key) override {
-    command(true);
-    return ForwardingCache::do_erase(key);
-  }
-  void do_set_many(const std::vector<Item>& items, Ttl ttl) override {
-    command(true);
-    ForwardingCache::do_set_many(items, ttl);
-  }
-  std::size_t do_erase_many(const std::vector<std::string_view>& keys) override {
-    command(true);
-    return ForwardingCache::do_erase_many(keys);
-  }
-  void do_clear() override {
-    command(true);
-    ForwardingCache::do_clear();
-  }
-
-  std::mutex mutex_;
-  std::function<void()> fail_;
-};
-
 struct Told : larder::Observer {
   std::atomic<int> opened{0}, closed{0}, failed{0};
   void circuit(bool open) noexcept override { ++(open ? opened : closed); }
@@ -127,7 +49,7 @@ struct Told : larder::Observer {
 
 struct Fixture {
   MemoryCache memory;
-  Away away{memory};
+  AwayCache away{memory};
   std::shared_ptr<Told> told = std::make_shared<Told>();
 
   FailOpenCache::Options options(std::size_t remembered = 10'000) const {

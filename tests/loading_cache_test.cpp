@@ -10,7 +10,6 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -25,7 +24,6 @@
 #include "support/testing.hpp"
 
 using larder::BaseCache;
-using larder::Executor;
 using larder::ForwardingCache;
 using larder::LoadCancelled;
 using larder::LoadContext;
@@ -36,6 +34,7 @@ using larder::testing::eventually;
 using larder::testing::Gate;
 using larder::testing::in_threads;
 using larder::testing::keeping;
+using larder::testing::Tasks;
 using larder::testing::TestClock;
 using namespace std::chrono_literals;
 using std::chrono::milliseconds;
@@ -45,28 +44,6 @@ using Numbers = LoadingCache<std::string, int>;
 namespace {
 
 static_assert(!std::is_copy_constructible_v<Numbers> && !std::is_move_constructible_v<Numbers>);
-
-/// Keeps tasks until it is told to run them.
-struct Tasks {
-  std::mutex mutex;
-  std::vector<std::function<void()>> tasks;
-
-  Executor executor() {
-    return [this](std::function<void()> task) {
-      const std::lock_guard<std::mutex> hold(mutex);
-      tasks.push_back(std::move(task));
-    };
-  }
-  std::size_t run() {
-    std::vector<std::function<void()>> now;
-    {
-      const std::lock_guard<std::mutex> hold(mutex);
-      now.swap(tasks);
-    }
-    for (auto& task : now) task();
-    return now.size();
-  }
-};
 
 struct Source {
   std::atomic<int> version{1}, calls{0};

@@ -261,12 +261,13 @@ class LoadingCache {
 
   void refresh_later(const Key& key) {
     const detail::KeyText text(state_->view.state_->prefix, key);
-    std::string name(text.text());
+    const std::string name(text.text());
     if (!state_->background.get().add(name)) return;
     try {
-      const auto task = std::make_shared<Task>(state_, key, std::move(name));
+      const auto task = std::make_shared<Task>(state_, key, name);
       state_->executor([task] { task->run(); });
     } catch (...) {  // as if it had not been asked for
+      state_->background.get().drop(name);
       if (detail::thread_ends()) throw;
     }
   }

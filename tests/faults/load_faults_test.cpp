@@ -7,10 +7,12 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "support/answering_server.hpp"
 #include "support/faults.hpp"
 
 using namespace larder::testing;
@@ -28,6 +30,61 @@ larder::redis::Options quick(const RedisProcess& redis) {
   options.connect_timeout = 300ms;
   return options;
 }
+
+/// Threads that load keys and look at what they get, until they are told to end.
+class Loaders {
+ public:
+  explicit Loaders(larder::BaseCache& cache) : texts_(cache) {
+    for (std::size_t thread = 0; thread < threads; ++thread) {
+      all_.emplace_back([this, thread] {
+        for (std::size_t turn = 0; !ended_; ++turn) load(key((thread + turn) % 100));
+      });
+    }
+  }
+  Loaders(const Loaders&) = delete;
+  Loaders& operator=(const Loaders&) = delete;
+  ~Loaders() { end(); }
+
+  /// Waits until so many more calls were made.
+  bool make(std::size_t calls) {
+    const std::size_t before = calls_;
+    return eventually([&] { return calls_ >= before + calls; });
+  }
+  /// Waits until a call was a hit.
+  bool hit() {
+    const std::size_t before = hits_;
+    return eventually([&] { return hits_ > before; });
+  }
+  void end() {
+    ended_ = true;
+    for (auto& thread : all_) thread.join();
+    all_.clear();
+  }
+  std::size_t wrong() const { return wrong_; }
+  std::size_t thrown() const { return thrown_; }
+
+ private:
+  void load(const std::string& name) {
+    bool loaded = false;
+    try {
+      const auto value = texts_.get_or_load(name, 60, [&] {
+        loaded = true;
+        return value_of(name);
+      });
+      if (value != value_of(name)) ++wrong_;
+      if (!loaded) ++hits_;
+    } catch (...) {
+      ++thrown_;
+    }
+    ++calls_;
+    std::this_thread::sleep_for(1ms);
+  }
+
+  const Texts texts_;
+  std::atomic<std::size_t> calls_{0}, hits_{0}, wrong_{0}, thrown_{0};
+  std::atomic<bool> ended_{false};
+  std::vector<std::thread> all_;
+};
 
 /// Whether it becomes true of a call that is made again and again.
 template <class Condition>
@@ -84,6 +141,60 @@ TEST_CASE("64 threads load while Redis is stopped, or hangs, and comes back") {
   CHECK(wrong == 0);
   CHECK(thrown == 0);
   CHECK(late == 0);
+}
+
+TEST_CASE("64 threads load while Redis is slower than calls may take") {
+  const bool fail_open = GENERATE(false, true);
+  RedisProcess redis;
+  Proxy proxy(redis.address());
+  auto options = proxy.options();
+  options.command_timeout = options.connect_timeout = 50ms;
+  RedisCache cache(make_pool(options));
+  FailOpenCache open(cache);
+  Loaders loaders(fail_open ? static_cast<larder::BaseCache&>(open) : cache);
+  REQUIRE(loaders.hit());
+  proxy.delay(200ms);
+  if (fail_open) CHECK(eventually([&] { return open.circuit_open(); }));
+  CHECK(loaders.make(2000));
+  if (fail_open) CHECK(open.circuit_open());
+  proxy.delay(0ms);
+  if (fail_open) CHECK(eventually([&] { return !open.circuit_open(); }));
+  CHECK(loaders.hit());
+  loaders.end();
+  CHECK(loaders.wrong() == 0);
+  CHECK(loaders.thrown() == 0);
+}
+
+TEST_CASE("64 threads load while Redis reads its data from disk") {
+  const bool fail_open = GENERATE(false, true);
+  const bool greets = GENERATE(true, false);  // if it does not, connecting fails, too
+  const auto is_loading = [=](const Words& words) -> std::optional<std::string> {
+    if (greets && words.front() == "PING") return "+PONG\r\n";
+    return "-LOADING Redis is loading the dataset in memory\r\n";
+  };
+  const auto is_ready = [](const Words& words) -> std::optional<std::string> {
+    if (words.front() == "PING") return "+PONG\r\n";
+    return words.front() == "GET" ? bulk(value_of(words.at(1))) : "+OK\r\n";
+  };
+  AnsweringServer server(is_loading);
+  RedisCache cache(make_pool(Address{"", server.port()}.options()));
+  FailOpenCache open(cache);
+  Loaders loaders(fail_open ? static_cast<larder::BaseCache&>(open) : cache);
+  if (fail_open) CHECK(eventually([&] { return open.circuit_open(); }));
+  CHECK(loaders.make(2000));
+  CHECK(server.count("SET") == 0);
+  if (fail_open) {
+    CHECK(open.circuit_open());
+    const std::size_t before = server.count("GET");
+    CHECK(loaders.make(1000));
+    CHECK(server.count("GET") < before + 100);  // probes
+  }
+  server.answer_with(is_ready);
+  CHECK(loaders.hit());
+  if (fail_open) CHECK(eventually([&] { return !open.circuit_open(); }));
+  loaders.end();
+  CHECK(loaders.wrong() == 0);
+  CHECK(loaders.thrown() == 0);
 }
 
 TEST_CASE("what was erased while Redis hung is not there when it is back") {

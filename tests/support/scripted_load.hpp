@@ -5,8 +5,11 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <functional>
+#include <future>
 #include <larder/base_cache.hpp>
 #include <larder/forwarding_cache.hpp>
+#include <larder/load.hpp>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -14,6 +17,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -133,6 +137,86 @@ class PublicDecorator : public ForwardingCache {
   }
   void do_set_many(const std::vector<Item>& items, Ttl ttl) override { inner().set_many(items, expiry(ttl)); }
   std::size_t do_erase_many(const std::vector<std::string_view>& keys) override { return inner().erase_many(keys); }
+};
+
+/// Changes a cache as another process would: nothing that knows of loads is told.
+class UntoldChanges : public BaseCache {
+ public:
+  explicit UntoldChanges(BaseCache& inner) : inner_(inner) {}
+
+ private:
+  using Hooks = detail::CacheHooks;
+
+  std::optional<std::string> do_get(std::string_view key) override { return Hooks::get(inner_, key); }
+  void do_set(std::string_view key, std::string_view value, Ttl ttl) override { Hooks::set(inner_, key, value, ttl); }
+  bool do_add(std::string_view key, std::string_view value, Ttl ttl) override {
+    return Hooks::add(inner_, key, value, ttl);
+  }
+  bool do_touch(std::string_view key, Ttl ttl) override {
+    const auto value = do_get(key);
+    if (value) do_set(key, *value, ttl);
+    return value.has_value();
+  }
+  bool do_erase(std::string_view key) override {
+    const bool was_there = do_get(key).has_value();
+    Hooks::erase(inner_, key);
+    return was_there;
+  }
+  void do_clear() override { throw std::logic_error("only keys are changed untold"); }
+
+  BaseCache& inner_;
+};
+
+/// A call in a thread of its own that has stopped in its loader. `call(gate)` returns what the load gave, and passes
+/// the step "loader" of the gate in the loader.
+template <class Call>
+class StoppedLoad {
+ public:
+  using Result = std::invoke_result_t<Call&, Gate&>;
+
+  explicit StoppedLoad(Call call) : call_(std::move(call)) {
+    gate_.close("loader");
+    result_ = std::async(std::launch::async, [this] { return call_(gate_); });
+    gate_.wait_until_reached();
+  }
+  StoppedLoad(const StoppedLoad&) = delete;
+  StoppedLoad& operator=(const StoppedLoad&) = delete;
+  ~StoppedLoad() { gate_.open(); }
+
+  /// Lets the loader go on, and gives what came of the call.
+  Result end() {
+    gate_.open();
+    return result_.get();
+  }
+
+ private:
+  Gate gate_;
+  Call call_;
+  std::future<Result> result_;
+};
+
+/// Keeps tasks until it is told to run them.
+class Tasks {
+ public:
+  Executor executor() {
+    return [this](std::function<void()> task) {
+      const std::lock_guard<std::mutex> hold(mutex_);
+      tasks_.push_back(std::move(task));
+    };
+  }
+  std::size_t run() {
+    std::vector<std::function<void()>> now;
+    {
+      const std::lock_guard<std::mutex> hold(mutex_);
+      now.swap(tasks_);
+    }
+    for (auto& task : now) task();
+    return now.size();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::function<void()>> tasks_;
 };
 
 /// What is cached: a number that only grows. Its loader is a step of the gate, "loader".

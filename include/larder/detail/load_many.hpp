@@ -175,7 +175,10 @@ class LoadMany {
     const auto elapsed = LoadClock::now() - began;
     view_.took(elapsed);
     view_.count(&LoadCounters::loads);
-    for (auto& [place, value] : loaded) wanted_[place].value = std::move(value);
+    for (auto& [place, value] : loaded) {
+      if (value) view_.load_succeeded(wanted_[place].text);
+      wanted_[place].value = std::move(value);
+    }
     settle(loading, mine, elapsed);
   }
 

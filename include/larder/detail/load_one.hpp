@@ -168,6 +168,7 @@ class LoadOne {
     const auto elapsed = LoadClock::now() - began;
     view_.took(elapsed);
     view_.count(&LoadCounters::loads);
+    view_.load_succeeded(key_);
     if (loading != nullptr) settle(*loading, context, *loaded, elapsed);
     return std::move(*loaded);
   }

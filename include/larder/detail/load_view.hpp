@@ -64,6 +64,11 @@ struct LoadView {
     count(&LoadCounters::failures);
     if (options.observer) options.observer->load_failed(key, error);
   }
+  // The source has given a value: what failed before counts no more.
+  void load_succeeded(std::string_view key) const {
+    FlightTable& known = table();
+    if (known.recent.find() != nullptr) known.recent.get().forget_failure(FlightTable::hash_of(key));
+  }
   void undecodable(std::string_view key) const noexcept {
     count(&LoadCounters::undecodable);
     if (options.observer) options.observer->undecodable(key);

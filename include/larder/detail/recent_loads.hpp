@@ -34,6 +34,10 @@ class RecentLoads {
     if (slot.hash.exchange(hash, relaxed) != hash) slot.expires.store(0, relaxed);
     slot.retry_at.store(count(retry_at), relaxed);
   }
+  void forget_failure(std::size_t hash) {
+    Slot& slot = slot_of(hash);
+    if (slot.hash.load(relaxed) == hash) slot.retry_at.store(0, relaxed);
+  }
   void correct_expiry(std::size_t hash, Clock::time_point expires) {
     Slot& slot = slot_of(hash);
     if (slot.hash.load(relaxed) == hash) slot.expires.store(count(expires), relaxed);
