@@ -74,54 +74,43 @@ std::optional<std::string> header(const Response& response, const std::string& n
   return value;
 }
 
-// How long a response may be used without asking again; nothing if it does not say.
-std::optional<larder::Expiry> freshness(const Response& response) {
+// How long a response may be used without asking again.
+larder::Expiry freshness(const Response& response) {
   const std::string control = header(response, "cache-control").value_or("");
   if (find(control, "no-cache", "")) return 0;
   if (const auto max_age = find(control, "max-age=", ",")) {
     return std::min(std::strtoll(max_age->c_str(), nullptr, 10), 1LL << 31);  // seconds
   }
   const auto expires = header(response, "expires");
-  if (!expires) return std::nullopt;
+  if (!expires) return 0;
   const std::chrono::seconds date(curl_getdate(expires->c_str(), nullptr));  // if it is no date: long ago
   return std::chrono::time_point<std::chrono::system_clock, std::chrono::seconds>(date);
 }
 
-// Gets pages, from the cache while they are fresh. Each has two entries: "page", its ETag and body, and for as long as
-// it is fresh "fresh", the ETag of the page for which that holds. A page with an ETag is kept when it is stale, and the
-// server is asked whether it has changed. RFC 9111 knows more: Age and Vary, for example, are left out here.
+// Gets pages, from the cache while they are fresh. A page with an ETag is also kept for two weeks, its ETag before its
+// body, and the server is asked whether it has changed. RFC 9111 knows more: Age and Vary, for example, are left out.
 class CachingClient {
  public:
   explicit CachingClient(larder::BaseCache& cache) : cache_(cache) {}
 
   std::string get(const std::string& url) {
-    const std::string page_key = "page " + url, fresh_key = "fresh " + url;
-    const auto cached = cache_.get_many({page_key, fresh_key});
-    const std::string page = cached[0].value_or("\n");
-    const std::string known_etag = page.substr(0, page.find('\n'));
-    const std::string known_body = page.substr(page.find('\n') + 1);
-    if (cached[0] && cached[1] == known_etag) return known_body;
+    return cache_.get_or_load("fresh " + url, 0, [&](larder::LoadContext<std::string>& load) {
+      std::string page = cache_.get("page " + url).value_or("\n");
+      const std::string known_etag = page.substr(0, page.find('\n'));
+      const Response response = fetch(url, known_etag);
+      const bool unchanged = response.status == 304 && !known_etag.empty();
+      if (!unchanged && response.status != 200) throw std::runtime_error(url + ": " + std::to_string(response.status));
+      if (!unchanged) page = header(response, "etag").value_or("") + '\n' + response.body;
 
-    const Response response = fetch(url, known_etag);
-    const bool unchanged = response.status == 304 && !known_etag.empty();
-    if (!unchanged && response.status != 200) throw std::runtime_error(url + ": " + std::to_string(response.status));
-
-    const std::string etag = unchanged ? known_etag : header(response, "etag").value_or("");
-    const auto fresh = freshness(response);
-    larder::Expiry keep;  // with an ETag alone: until the cache needs the room
-    if (fresh) keep = etag.empty() ? *fresh : *fresh->time_left() + 14 * 24h;
-
-    if (find(response.headers, "no-store", "") || (!fresh && etag.empty())) {
-      cache_.erase_many({page_key, fresh_key});
-    } else {
-      if (unchanged) {
-        cache_.touch(page_key, keep);
+      load.expires = freshness(response);
+      load.store = !find(response.headers, "no-store", "");
+      if (load.store && page.front() != '\n') {
+        cache_.set("page " + url, page, 14 * 24h);
       } else {
-        cache_.set(page_key, etag + '\n' + response.body, keep);
+        cache_.erase("page " + url);
       }
-      cache_.set(fresh_key, etag, fresh.value_or(0));
-    }
-    return unchanged ? known_body : response.body;
+      return page.substr(page.find('\n') + 1);
+    });
   }
 
  private:
