@@ -16,22 +16,22 @@ namespace larder::detail {
 inline namespace LARDER_ABI {
 
 template <class T>
-constexpr bool is_character = std::is_same_v<T, char> || std::is_same_v<T, wchar_t> ||
+inline constexpr bool is_character = std::is_same_v<T, char> || std::is_same_v<T, wchar_t> ||
 #ifdef __cpp_char8_t
-                              std::is_same_v<T, char8_t> ||
+                                     std::is_same_v<T, char8_t> ||
 #endif
-                              std::is_same_v<T, char16_t> || std::is_same_v<T, char32_t>;
+                                     std::is_same_v<T, char16_t> || std::is_same_v<T, char32_t>;
 
 template <class T>
-constexpr bool is_number = std::is_integral_v<T> && !std::is_same_v<T, bool> && !is_character<T>;
+inline constexpr bool is_number = std::is_integral_v<T> && !std::is_same_v<T, bool> && !is_character<T>;
 
 // A duration, or a point in time of the system's clock.
 template <class T>
-constexpr bool is_time = false;
+inline constexpr bool is_time = false;
 template <class Rep, class Period>
-constexpr bool is_time<std::chrono::duration<Rep, Period>> = true;
+inline constexpr bool is_time<std::chrono::duration<Rep, Period>> = true;
 template <class Duration>
-constexpr bool is_time<std::chrono::time_point<std::chrono::system_clock, Duration>> = true;
+inline constexpr bool is_time<std::chrono::time_point<std::chrono::system_clock, Duration>> = true;
 
 // Rounds up to To, and to the nearest end of its range where the value lies outside; NaN counts as the smallest.
 template <class To, class Rep, class Period>

@@ -49,7 +49,7 @@ using Bare = std::remove_cv_t<std::remove_reference_t<T>>;
 
 // What is meant as text: a null pointer converts, too, and is not.
 template <class T>
-constexpr bool is_text = std::is_convertible_v<T, std::string_view> && !std::is_null_pointer_v<Bare<T>>;
+inline constexpr bool is_text = std::is_convertible_v<T, std::string_view> && !std::is_null_pointer_v<Bare<T>>;
 
 // As range-based `for` finds it.
 namespace adl {
@@ -63,15 +63,15 @@ using RangeElement = decltype(*std::declval<adl::Iterator<Range>&>());
 
 // Whether it is a range of keys.
 template <class Range, class = void>
-constexpr bool is_keys = false;
+inline constexpr bool is_keys = false;
 template <class Range>
-constexpr bool is_keys<Range, std::void_t<RangeElement<Range>>> = is_text<RangeElement<Range>>;
+inline constexpr bool is_keys<Range, std::void_t<RangeElement<Range>>> = is_text<RangeElement<Range>>;
 
 // Whether it is a key and a value: a pair, a tuple, or a struct of two members.
 template <class T, class = void>
-constexpr bool is_item = std::is_aggregate_v<T> && !std::is_array_v<T>;
+inline constexpr bool is_item = std::is_aggregate_v<T> && !std::is_array_v<T>;
 template <class T>
-constexpr bool is_item<T, std::void_t<decltype(std::tuple_size<T>::value)>> = [] {
+inline constexpr bool is_item<T, std::void_t<decltype(std::tuple_size<T>::value)>> = [] {
   if constexpr (std::tuple_size_v<T> != 2) {
     return false;
   } else {
@@ -81,9 +81,9 @@ constexpr bool is_item<T, std::void_t<decltype(std::tuple_size<T>::value)>> = []
 
 // Whether it is a range of items.
 template <class Range, class = void>
-constexpr bool is_items = false;
+inline constexpr bool is_items = false;
 template <class Range>
-constexpr bool is_items<Range, std::void_t<RangeElement<Range>>> = is_item<Bare<RangeElement<Range>>>;
+inline constexpr bool is_items<Range, std::void_t<RangeElement<Range>>> = is_item<Bare<RangeElement<Range>>>;
 
 // An item in braces. A pair would take {"visits", 0} for a null pointer.
 struct BracedItem {
@@ -98,9 +98,9 @@ struct BracedItem {
 
 // Whether a range can be walked twice, and what its iterators refer to stays meanwhile.
 template <class Iterator, class = void>
-constexpr bool is_multipass = false;
+inline constexpr bool is_multipass = false;
 template <class Iterator>
-constexpr bool is_multipass<Iterator, std::void_t<typename std::iterator_traits<Iterator>::iterator_category>> =
+inline constexpr bool is_multipass<Iterator, std::void_t<typename std::iterator_traits<Iterator>::iterator_category>> =
     std::is_base_of_v<std::forward_iterator_tag, typename std::iterator_traits<Iterator>::iterator_category>;
 
 // The texts of a piece: views of what stays while the range is walked, copies of what does not.

@@ -55,7 +55,7 @@ constexpr bool is_loader_of() {
   }
 }
 template <class Loader, class Value, class... Keys>
-constexpr bool is_loader = is_loader_of<Loader, Value, Keys...>();
+inline constexpr bool is_loader = is_loader_of<Loader, Value, Keys...>();
 
 // Whether something can be called as loader(missing) and gives a range of pairs of a key and a value.
 template <class Loader, class Key, class Value, class = void>
@@ -73,7 +73,7 @@ struct IsBatchLoader<Loader, Key, Value,
                                 (makes_value<Second, Value>() || makes_value<std::decay_t<Second>, Value>());
 };
 template <class Loader, class Key, class Value>
-constexpr bool is_batch_loader = IsBatchLoader<Loader, Key, Value>::value;
+inline constexpr bool is_batch_loader = IsBatchLoader<Loader, Key, Value>::value;
 
 template <class Value, class Loader, class... Keys>
 Value call_loader(Loader& loader, LoadContext<Value>& context, const Keys&... keys) {
