@@ -106,7 +106,7 @@ struct LinkState {
   std::size_t in_place = 0;              // belongs to the leader: replies that it has put where they belong
   std::vector<Reply> received;           // belongs to the leader: replies to be handed out
   std::atomic<bool> sending{false};      // a thread sends without the lock; only that thread sets it to false
-  std::atomic<std::int64_t> sent_at{0};  // written by whoever sends: when, in nanoseconds
+  std::atomic<std::int64_t> sent_at{0};  // written by the thread that sends: when, in nanoseconds
 };
 
 template <class Connection>

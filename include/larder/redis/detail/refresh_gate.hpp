@@ -15,7 +15,7 @@ inline namespace LARDER_ABI {
 // Lets in one caller at a time to ask how things stand, and the next one not before a pause has passed. Thread-safe.
 class RefreshGate {
  public:
-  // Whoever is let in leaves at the end of its scope.
+  // A caller that is let in leaves at the end of its scope.
   class Pass {
    public:
     Pass() noexcept = default;

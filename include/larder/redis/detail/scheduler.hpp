@@ -29,17 +29,17 @@ namespace larder::redis::detail {
 inline namespace LARDER_HIREDIS_ABI {
 
 // The connections of a pool in one process, and the calls that want one: the published pattern "leader/followers". No
-// thread of its own: whoever has a call does what is to be done, and the others sleep.
+// thread of its own: one thread with a call does what is to be done, and the others sleep.
 //
 // A call is `created` -> `queued` -> `in_flight` -> `done`. The thread of a call that finds a free connection becomes
 // its leader: it takes along all that are queued and fit, sends them in one write, receives, and hands out the replies.
 // On the way a call may be `assigned` (it leads a connection and is not sent yet), `connecting` (its thread opens a
 // connection) or `answered` (it is done, and its thread, which sleeps, is about to be woken). When a connection breaks,
 // calls go back to `queued`. A leader leaves as soon as its own call is done and nothing more has come: the first whose
-// replies are owed, and whose thread waits, is its successor. What is queued then goes with whoever comes first, or,
+// replies are owed, and whose thread waits, is its successor. What is queued then goes with the next call, or,
 // where nobody yields, is sent by the leader before it leaves.
 //
-// SchedulerCore decides all that (next() says what a thread does next, and is told what came of it); it has no threads,
+// SchedulerCore, with Matching, decides all that (next() says what a thread does next, and is told what came of it); it has no threads,
 // sockets or time, and is tested so. This class has the lock, the sleeping and the I/O.
 //
 // Who may touch what: the lock of the pool guards the core, with all calls and links in it. Without the lock a thread
