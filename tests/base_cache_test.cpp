@@ -318,7 +318,7 @@ TEST_CASE("a batch may come from a range that can be walked once and keeps its t
   CHECK((joined(cache.pieces) == numbered(3000)));
 }
 
-TEST_CASE("the expiry of a batch is reckoned once") {
+TEST_CASE("the expiry of a batch is worked out once") {
   BatchHooks cache;
   std::vector<std::pair<std::string, std::string>> items(10 * BatchHooks::piece_items);
   cache.then = [](std::size_t) {

@@ -250,7 +250,7 @@ struct Tally {
   }
 };
 
-/// Checks what must hold of all calls, whatever befell them.
+/// Checks what must hold of all calls, whatever happened to them.
 inline void check(const Tally& tally) {
   figures().calls += tally.calls;
   figures().errors += tally.errors();
