@@ -178,7 +178,7 @@ inline OwnedSocket open_socket(int family) {
   OwnedSocket socket(
       ::WSASocketW(family, SOCK_STREAM, 0, nullptr, 0, WSA_FLAG_OVERLAPPED | WSA_FLAG_NO_HANDLE_INHERIT));
   u_long on = 1;
-  if (socket) ::ioctlsocket(socket.get(), FIONBIO, &on);
+  if (socket) ::ioctlsocket(socket.get(), static_cast<long>(FIONBIO), &on);
 #elif defined(SOCK_CLOEXEC) && defined(SOCK_NONBLOCK)
   OwnedSocket socket(::socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 #else
@@ -247,7 +247,7 @@ class NonBlocking {
   NonBlocking& operator=(const NonBlocking&) = delete;
 
  private:
-  void set(u_long on) noexcept { ::ioctlsocket(socket_, FIONBIO, &on); }
+  void set(u_long on) noexcept { ::ioctlsocket(socket_, static_cast<long>(FIONBIO), &on); }
 
   Socket socket_;
 #else
