@@ -234,7 +234,7 @@ class ServerAttempt : public Attempt {
   }
   static std::string hint_at_bytes(const std::string& problem) {
     if (problem.find("got \"H\"") != std::string::npos) return "; is this an HTTP server?";
-    return problem.find("got \"\\x15\"") != std::string::npos ? "; does this port speak TLS (rediss://)?" : "";
+    return problem.find(R"(got "\x15")") != std::string::npos ? "; does this port speak TLS (rediss://)?" : "";
   }
 
   const Options& options_;

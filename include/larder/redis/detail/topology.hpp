@@ -30,7 +30,7 @@ struct Topology {
   std::vector<Range> ranges;  // in the order of the slots; they do not overlap
 };
 
-inline std::optional<std::size_t> read_slot(const Reply& reply) noexcept {
+inline std::optional<std::size_t> read_slot(const Reply& reply) {
   if (reply.kind() != Reply::Kind::integer) return std::nullopt;
   const std::int64_t slot = reply.integer();
   if (slot < 0 || slot >= static_cast<std::int64_t>(slot_count)) return std::nullopt;
