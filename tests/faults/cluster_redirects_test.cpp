@@ -2,6 +2,7 @@
 
 #include <larder/redis/cluster.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -312,6 +313,34 @@ TEST_CASE("a map that is slow to come keeps nobody past his budget") {
       200);
   const auto tally = load.join();
   larder::testing::check(tally);
+}
+
+TEST_CASE("a call that has no map keeps to one budget, though nobody answers") {
+  AnsweringServer node([&](const Words& words) {
+    return is(words, "CLUSTER") || is(words, "GET") ? Bytes("") : AnsweringServer::usual(words);
+  });
+  RedisCache cache(cluster({node.address()}));
+  std::vector<std::chrono::nanoseconds> times;
+  for (int i = 0; i < 5; ++i) {
+    const auto begin = std::chrono::steady_clock::now();
+    CHECK_THROWS_AS(cache.get("key"), larder::ConnectionError);
+    times.push_back(std::chrono::steady_clock::now() - begin);
+  }
+  std::sort(times.begin(), times.end());
+  CHECK(times[2] < budget + 300ms);  // with a second budget after the first: 1700 ms
+}
+
+TEST_CASE("servers that form no cluster are refused") {
+  AnsweringServer one([](const Words& words) {
+    return is(words, "CLUSTER") ? Bytes("-ERR This instance has cluster support disabled\r\n") : serve(words);
+  });
+  RedisCache cache(cluster({one.address(), nowhere()}));
+  for (int i = 0; i < 3; ++i) {
+    const std::string message = message_of<larder::ConnectionError>([&] { cache.get("key"); });
+    CHECK_THAT(message, Catch::Matchers::StartsWith(one.address() + ": the server is no node of a cluster"));
+  }
+  CHECK_THROWS_AS(cache.set("key", "value"), larder::ConnectionError);
+  CHECK(one.count("GET") + one.count("SET") == 0);
 }
 
 TEST_CASE("a change whose outcome is not known is not sent again") {

@@ -322,6 +322,19 @@ TEST_CASE("a script that keeps the server from selecting a database is nothing t
   ++figures().faults;
 }
 
+TEST_CASE("a server that repeats the password does not bring it into the message") {
+  const std::string refusal =
+      GENERATE("-DENIED no, not with hunter2\r\n", "-ERR hunter2?\r\n", "-WRONGPASS hunter2\r\n");
+  ScriptedServer server({Script().send(refusal).close()}, ScriptedServer::on_tcp);
+  auto options = server.options();
+  options.password = "hunter2";
+  const auto message =
+      failure_within<ServerError>(whole_budget(options), [&] { RedisCache(make_pool(options)).get("a"); });
+  CHECK(message.find("AUTH: ") != std::string::npos);
+  CHECK(message.find("hunter2") == std::string::npos);
+  ++figures().faults;
+}
+
 TEST_CASE("what a server says before it closes is the error, whatever the handshake has") {
   const auto* refusal =
       GENERATE("-ERR max number of clients reached\r\n", "-DENIED Redis is running in protected mode\r\n");

@@ -56,10 +56,21 @@ TEST_CASE("a URL of several hosts that cannot be used is refused, and the messag
            Case{"redis+sentinel://h/main?sentinel_check=1", "sentinel_check"},
            Case{"redis+sentinel://h/main?sentinel_nonsense=1", "sentinel_nonsense"},
            Case{"redis+ring://h", "redis+cluster"},
+           Case{"http://h", "redis+sentinel://"},
        }) {
     CAPTURE(url);
     const std::string address = url;
     CHECK_THAT(larder::testing::message_of<InvalidArgument>([&] { (void)make_client(address); }),
                Catch::Matchers::ContainsSubstring(part));
   }
+}
+
+TEST_CASE("an unknown option that may be a part of a password is not named") {
+  const auto* const url =
+      GENERATE("redis+sentinel://h/main?sentinel_password=hunter2&SECRET=1",
+               "redis+cluster://h?password=hunter2&SECRET=1", "redis://h?password=hunter2&SECRET=1");
+  const std::string message = larder::testing::message_of<InvalidArgument>([&] { (void)make_client(url); });
+  CHECK_THAT(message, Catch::Matchers::ContainsSubstring("unknown option") &&
+                          !Catch::Matchers::ContainsSubstring("SECRET") &&
+                          !Catch::Matchers::ContainsSubstring("hunter2"));
 }

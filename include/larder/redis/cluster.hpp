@@ -116,11 +116,14 @@ class Cluster : public Client {
              std::optional<Deadline> deadline) {
     Keeper& keeper = keeper_.get(settings_);
     const Deadline latest = limit(deadline);
-    if (!keeper.has_map()) keeper.refresh_now(latest);
+    std::optional<Deadline> first = deadline;
+    if (!keeper.has_map()) {
+      keeper.refresh_now(latest);
+      first = latest;  // some of the time has gone
+    }
     std::optional<Keeper::Question> question;
     if (keeper.is_due()) question.emplace(keeper);
-    detail::Delivery(keeper, keyless, commands, count, replies, deadline, latest, question ? &*question : nullptr)
-        .run();
+    detail::Delivery(keeper, keyless, commands, count, replies, first, latest, question ? &*question : nullptr).run();
     if (question) question->finish();
   }
 

@@ -70,7 +70,7 @@ struct Options {
   int database = 0;                                    ///< the number for SELECT
   std::chrono::milliseconds connect_timeout{500};      ///< to connect and authenticate, once the name is looked up
   std::chrono::milliseconds command_timeout{1000};     ///< for one command, or one piece of a batch
-  std::size_t connections = 4;                         ///< at most so many, opened as they are needed
+  std::size_t connections = 4;                         ///< at most this many, opened as they are needed
   std::chrono::microseconds busy_poll{50};             ///< try this long before sleeping; 0: never
   std::size_t max_reply_bytes = std::size_t{1} << 30;  ///< a longer reply is a ProtocolError
   bool primary_only = false;                           ///< a server that says it is a replica is refused
@@ -136,7 +136,9 @@ void for_each_option(Options& options, Visit visit) {
 // Gives options what the parts of a URL say.
 class OptionSetter {
  public:
-  explicit OptionSetter(Options& options) : options_(options) {}
+  // `has_password`: the URL has one among its options.
+  explicit OptionSetter(Options& options, bool has_password = false)
+      : options_(options), has_password_option_(has_password) {}
 
   void set(const Url::Setting& setting) {
     const std::string_view name = setting.name == "db" ? "database" : setting.name;
@@ -169,7 +171,7 @@ class OptionSetter {
 
   Options& options_;
   unsigned given_ = 0;  // a bit for each option that has been set
-  bool has_password_option_ = false;
+  bool has_password_option_;
 };
 
 // Throws InvalidArgument, which names the first member that cannot be used.

@@ -172,7 +172,7 @@ inline std::shared_ptr<Client> make_sentinel(Url url) {
   url.settings = std::move(of_primary);
   std::string_view path = url.path.substr((std::min)(std::size_t{1}, url.path.size()));
   const std::string_view name = take_until(path, '/');
-  options.primary = node_options(url, path);
+  options.primary = node_options(url, path, !options.sentinel_password.empty());
   return std::make_shared<Sentinel>(split_hosts(url.hosts), percent_decoded("name", name), std::move(options));
 }
 

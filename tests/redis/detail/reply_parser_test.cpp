@@ -96,6 +96,7 @@ TEST_CASE("a reply of every type") {
       {"+\r\n", "status"},
       {"-WRONGTYPE Operation\r\n", "-WRONGTYPE Operation"},
       {"-\r\n", "-"},
+      {"-ERR unknown command 'SET', with args beginning with: 'key' 'value' \r\n", "-ERR unknown command 'SET'"},
       {":0\r\n", ":0"},
       {":-1\r\n", ":-1"},
       {":9223372036854775807\r\n", ":9223372036854775807"},

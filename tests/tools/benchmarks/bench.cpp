@@ -229,9 +229,9 @@ void draw(const Results& results, const Settings& settings, const std::string& s
               "TCP loopback, " + std::to_string(std::thread::hardware_concurrency()) + " cores shared with one " +
                   server + ", medians of " + std::to_string(settings.repeats),
               "threads that share the cache", columns);
-  const auto add = [&](const char* name, const char* colour, Surroundings around) {
+  const auto add = [&](const char* name, const char* color, Surroundings around) {
     const bool is_busy = around == Surroundings::busy;
-    Line line{is_busy ? std::string(name) + ", cores wanted by others" : name, colour, {}};
+    Line line{is_busy ? std::string(name) + ", cores wanted by others" : name, color, {}};
     for (const auto& threads : columns) {
       if (const Result* result = find(results, "get 100B tcp " + threads + name_of(around), name)) {
         line.values.push_back(spread_of(*result, &Sample::calls_per_second).median);
@@ -239,7 +239,7 @@ void draw(const Results& results, const Settings& settings, const std::string& s
     }
     if (line.values.size() == columns.size()) chart.add(line);
   };
-  for (const auto& [name, colour] : lines) add(name, colour, Surroundings::idle);
+  for (const auto& [name, color] : lines) add(name, color, Surroundings::idle);
   add(larder_default, "#54aeff", Surroundings::busy);
   add(raw_each, "#fb8f44", Surroundings::busy);
   chart.write(settings.chart);

@@ -11,7 +11,7 @@
 namespace benchmarks {
 
 struct Line {
-  std::string label, colour;
+  std::string label, color;
   std::vector<double> values;  // one for each column
 };
 
@@ -59,13 +59,13 @@ class Chart {
     const auto label_y = spread_labels(y_of);
     for (std::size_t i = 0; i < lines_.size(); ++i) {
       const Line& line = lines_[i];
-      out << "<polyline fill=\"none\" stroke-width=\"2.5\" stroke-linejoin=\"round\" stroke=\"" << line.colour
+      out << "<polyline fill=\"none\" stroke-width=\"2.5\" stroke-linejoin=\"round\" stroke=\"" << line.color
           << "\" points=\"";
       for (std::size_t column = 0; column < line.values.size(); ++column) {
         out << x_of(column) << ',' << y_of(line.values[column]) << ' ';
       }
       out << "\"/>\n"
-          << text(right + 10, label_y[i] + 4, line.label, "font-weight=\"600\" fill=\"" + line.colour + '"');
+          << text(right + 10, label_y[i] + 4, line.label, "font-weight=\"600\" fill=\"" + line.color + '"');
     }
     out << "</svg>\n";
     return out.str();

@@ -135,7 +135,7 @@ class Handshake {
   }
   static bool is_full(std::string_view failure) noexcept { return contains(failure, "max number of clients"); }
 
-  // The server's own text may repeat the password, unless it has another code than ERR.
+  // The server's own text may repeat the password.
   std::string auth_refusal(std::string_view failure, std::string_view code) const {
     const char* why = "the server refused it";
     if (contains(failure, "without any password") || contains(failure, "no password is set")) {
@@ -144,7 +144,7 @@ class Handshake {
       why = has_user_ ? "the user is unknown or disabled, or the password is wrong" : "the password is wrong";
     } else if (contains(failure, "wrong number of arguments")) {
       why = "a user name was given, and the server has none (Redis before 6)";
-    } else if (code != "ERR" || is_full(failure)) {
+    } else if (is_full(failure) || contains(failure, "protected mode")) {
       return std::string(failure);
     }
     return std::string(code) + " AUTH: " + why;

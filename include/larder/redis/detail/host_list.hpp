@@ -45,10 +45,10 @@ inline std::vector<std::string> split_hosts(std::string_view text) {
 }
 
 // The options that are the same for all hosts of a URL; `path` is that of the database, with or without its '/'.
-inline Options node_options(const Url& url, std::string_view path) {
+inline Options node_options(const Url& url, std::string_view path, bool has_password = false) {
   if (url.scheme == "unix") throw InvalidArgument("URL: a cluster or sentinels have hosts, not the path of a socket");
   Options options;
-  OptionSetter setter(options);
+  OptionSetter setter(options, has_password);
   if (url.scheme == "rediss") setter.set({"tls", "true"});
   if (!path.empty() && path.front() == '/') path.remove_prefix(1);
   if (!path.empty()) setter.set({"database", path});

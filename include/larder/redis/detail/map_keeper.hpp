@@ -127,10 +127,15 @@ class MapKeeper {
     std::optional<PoolCall> call_;
   };
 
-  // Brings the map up to date for a caller who cannot go on without it.
+  // Brings the map up to date for a caller who cannot go on without it. Throws ConnectionError if the servers form no
+  // cluster: a key would be on one of them today, and on another tomorrow.
   void refresh_now(Deadline deadline) {
     auto pass = gate_.enter_or_wait(deadline);
     if (pass) refresh(pass, deadline);
+    const Node* const stranger = has_map() ? nullptr : stranger_.load();
+    if (!stranger) return;
+    throw ConnectionError(to_string(stranger->endpoint) +
+                          ": the server is no node of a cluster (the URL of a single server is redis://)");
   }
 
   // Asks for the map however short ago that was done. Throws ConnectionError if nobody tells it.
@@ -156,6 +161,7 @@ class MapKeeper {
         const std::string failure(reply.failure());
         if (take(reply, *node)) return {};
         problem = to_string(node->endpoint) + ": " + (failure.empty() ? "a map that makes no sense" : failure);
+        if (failure.find("cluster support disabled") != std::string::npos) stranger_.store(node);
       } catch (const Error& error) {
         problem = error.what();
       }
@@ -198,8 +204,9 @@ class MapKeeper {
   std::vector<Node*> known_;               // who was a primary then
   std::atomic<std::uint64_t> changes_{0};  // of that
   std::atomic<bool> is_due_{true};
-  std::atomic<Node*> hint_{nullptr};     // whom to ask first
-  std::atomic<Node*> suspect_{nullptr};  // whom to ask last
+  std::atomic<Node*> hint_{nullptr};      // whom to ask first
+  std::atomic<Node*> suspect_{nullptr};   // whom to ask last
+  std::atomic<Node*> stranger_{nullptr};  // a server that is no node of a cluster
 };
 
 }  // namespace LARDER_HIREDIS_ABI

@@ -69,14 +69,14 @@ class ReplyParser {
     most_held_ = (std::max)(most_held_, reader_->len);
   }
 
-  // Whether what was taken in, and not out again, is more than so many replies may have.
+  // Whether what was taken in, and not out again, is more than this number of replies may have.
   bool holds_more_than(std::size_t replies) const noexcept { return reply_bytes_ / max_reply_bytes_ > replies; }
 
   // The next reply, if the whole of it is there, else null. It stays until the next call, and can be moved from.
   // Throws ProtocolError or std::bad_alloc; after that the stream is lost.
   Reply* next() {
     if (reply_bytes_ == 0) return nullptr;
-    if (fed_.size() == reply_bytes_ && take_string()) return &root_;
+    if (fed_.size() == reply_bytes_ && take_usual()) return &root_;
     keep();
     void* whole = nullptr;
     if (redisReaderGetReply(reader_.get(), &whole) != REDIS_OK) throw_problem();
@@ -115,26 +115,37 @@ class ReplyParser {
 #endif
   }
 
-  // Takes the string that stands first in the bytes fed, if the whole of it is there, and it is not too long.
+  // Takes the reply that stands first in the bytes fed, if it is a string, nil or OK, and not too long.
+  bool take_usual() noexcept {
+    constexpr std::string_view ok = "+OK\r\n", nil = "$-1\r\n";
+    if (fed_[0] == '$' && fed_.size() > nil.size() && fed_[1] != '-') return take_string();
+    if (fed_.substr(0, nil.size()) == nil) return took(Reply::Kind::null, {}, nil.size());
+    return fed_.substr(0, ok.size()) == ok && took(Reply::Kind::status, "OK", ok.size());
+  }
+
   bool take_string() noexcept {
     const std::string_view fed = fed_;
-    if (fed[0] != '$') return false;
     std::size_t size = 0, at = 1;
     for (; at < fed.size() && is_digit(fed[at]) && size < fed.size(); ++at) size = 10 * size + digit(fed[at]);
     const std::size_t rest = fed.size() - at;
     const bool is_number = at == 2 || (at > 2 && fed[1] != '0');
     if (!is_number || rest < 4 || size > rest - 4) return false;
     const char* const text = fed.data() + at + 2;
-    const std::size_t whole = at + size + 4;
-    if (whole > max_reply_bytes_ || !is_end_of_line(text - 2) || !is_end_of_line(text + size)) return false;
+    return is_end_of_line(text - 2) && is_end_of_line(text + size) &&
+           took(Reply::Kind::string, {text, size}, at + size + 4);
+  }
+
+  // A reply of this number of bytes; false if that is too many.
+  bool took(Reply::Kind kind, std::string_view text, std::size_t bytes) noexcept {
+    if (bytes > max_reply_bytes_) return false;
     try {
-      ReplyAccess::content(root_).emplace<std::string>(text, size);
-      ReplyAccess::kind(root_) = Reply::Kind::string;
+      if (kind != Reply::Kind::null) ReplyAccess::content(root_).emplace<std::string>(text);
+      ReplyAccess::kind(root_) = kind;
     } catch (...) {
       ReplyAccess::kind(root_) = Reply::Kind::out_of_memory;
     }
-    fed_.remove_prefix(whole);
-    reply_bytes_ -= whole;
+    fed_.remove_prefix(bytes);
+    reply_bytes_ -= bytes;
     return true;
   }
 
@@ -197,6 +208,7 @@ class ReplyParser {
         break;
       case REDIS_REPLY_ERROR:
         kind = Reply::Kind::failure;
+        size = (std::min)(size, std::string_view(text, size).find(arguments));
         break;
       default:
         return refuse(task, "a type that RESP2 does not have");
@@ -278,7 +290,8 @@ class ReplyParser {
     return read.ec == std::errc::result_out_of_range || (read.ec == std::errc() && size > max_reply_bytes_);
   }
 
-  static constexpr std::size_t min_element_bytes = 3;  // a sign, CR, LF
+  static constexpr std::size_t min_element_bytes = 3;                          // a sign, CR, LF
+  static constexpr std::string_view arguments = ", with args beginning with";  // of a refused command: not to be shown
 
   const std::size_t max_reply_bytes_;
   Reader reader_;

@@ -116,7 +116,9 @@ inline Url split_url(std::string_view text) {
   if (url.scheme == "valkey") url.scheme = "redis";
   if (url.scheme == "valkeys") url.scheme = "rediss";
   if (url.scheme != "redis" && url.scheme != "rediss" && url.scheme != "unix") {
-    throw InvalidArgument("URL: must begin with redis://, rediss:// or unix://");
+    throw InvalidArgument(
+        "URL: must begin with redis://, rediss://, unix:// or, for several hosts, redis+cluster:// or "
+        "redis+sentinel://");
   }
   if (text.find('#') != std::string_view::npos) throw InvalidArgument("URL: '#' must be written %23");
 
