@@ -64,8 +64,7 @@ class Chart {
       for (std::size_t column = 0; column < line.values.size(); ++column) {
         out << x_of(column) << ',' << y_of(line.values[column]) << ' ';
       }
-      out << "\"/>\n"
-          << text(right + 10, label_y[i] + 4, line.label, "font-weight=\"600\" fill=\"" + line.color + '"');
+      out << "\"/>\n" << text(right + 10, label_y[i] + 4, line.label, "font-weight=\"600\" fill=\"" + line.color + '"');
     }
     out << "</svg>\n";
     return out.str();
