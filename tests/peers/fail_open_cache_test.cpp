@@ -76,8 +76,9 @@ TEST_CASE_METHOD(Fixture, "fault: one refused key of a batch hides those that we
       ForwardingCache::do_get_many(keys, values);
       for (std::size_t i = 0; i < keys.size(); ++i) {
         if (keys[i] != "refused") continue;
-        values[i].reset();
-        throw BatchError({{i, "NOPERM no permission for this key"}}, keys.size(), values);
+        Values read = std::exchange(values, {});
+        read[i].reset();
+        throw BatchError({{i, "NOPERM no permission for this key"}}, keys.size(), std::move(read));
       }
     }
   } refusing(memory);

@@ -57,7 +57,7 @@ struct Refreshing {
               },
               tasks.executor(),
               keeping(100s)};
-  std::thread pool;
+  std::future<std::size_t> pool;
 
   Refreshing() {
     texts.get("key");
@@ -65,15 +65,13 @@ struct Refreshing {
     source = "new";
     CHECK(texts.get("key") == "old");
     gate.close("loader");
-    pool = std::thread([this] { tasks.run(); });
+    pool = std::async(std::launch::async, [this] { return tasks.run(); });
     gate.wait_until_reached();
   }
-  ~Refreshing() {
-    if (pool.joinable()) end();
-  }
+  ~Refreshing() { gate.open(); }
   void end() {
     gate.open();
-    pool.join();
+    pool.get();
   }
 };
 

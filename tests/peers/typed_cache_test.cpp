@@ -168,17 +168,19 @@ TEST_CASE("fault: what was cleared comes back when loading fails") {
       [&] { texts.set("key", "expired", 0); },
       [&] { cache.touch("key", 0); },
   };
+  const bool batch = GENERATE(false, true);
   for (const auto& change : changes) {
     for (const bool during : {false, true}) {
       texts.set("key", "old", 10s);
       TestClock::advance(10s);
       if (!during) change();
-      CHECK_THROWS_AS(texts.get_or_load("key", 10s,
-                                        [&] {
-                                          if (during) change();
-                                          return fail();
-                                        }),
-                      std::out_of_range);
+      const auto load = [&] {
+        if (during) change();
+        return fail();
+      };
+      const auto load_many = [&](const Strings&) { return std::map<std::string, std::string>{{"key", load()}}; };
+      if (batch) CHECK_THROWS_AS(texts.get_many_or_load({"key"}, 10s, load_many), std::out_of_range);
+      if (!batch) CHECK_THROWS_AS(texts.get_or_load("key", 10s, load), std::out_of_range);
       CHECK_FALSE(cache.contains("key"));
     }
   }
