@@ -341,6 +341,24 @@ TEST_CASE("a borrowed context stays its owner's") {
   CHECK(context->reader->fn == functions);
 }
 
+TEST_CASE("nothing succeeds inside a transaction of a borrowed context") {
+  Databases databases;
+  const auto call = GENERATE(0, 1, 2, 3, 4, 5);
+  const Context context = connect(shared_redis());
+  CHECK(text_of(*ask(*context, {"MULTI"})) == "OK");
+  RedisCache cache(context.get(), "p:");
+  const auto run = [&] {
+    if (call == 0) cache.set("key", "value");
+    if (call == 1) cache.set("key", "value", 60);
+    if (call == 2) cache.add("key", "value");
+    if (call == 3) cache.get("key");
+    if (call == 4) cache.set_many({{"key", "value"}});
+    if (call == 5) cache.erase("key");
+  };
+  CAPTURE(call);
+  CHECK_THROWS_AS(run(), larder::Error);
+}
+
 TEST_CASE("a context that cannot be borrowed is refused with the reason") {
   const auto refusal = [](redisContext* context) {
     return message_of<InvalidArgument>([&] { RedisCache cache(context); });
