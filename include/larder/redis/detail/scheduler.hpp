@@ -39,9 +39,8 @@ inline namespace LARDER_HIREDIS_ABI {
 // replies are owed, and whose thread waits, is its successor. What is queued then goes with the next call, or,
 // where nobody yields, is sent by the leader before it leaves.
 //
-// SchedulerCore decides all that (next() says what a thread does next, and is told what came of it), and Matching which
-// call goes over which connection. They have no threads, sockets or time, and are tested so. This class has the lock,
-// the sleeping and the I/O.
+// SchedulerCore decides all that (next() says what a thread does next), and Matching which call goes over which
+// connection, without threads, sockets or time. This class has the lock, the sleeping and the I/O.
 //
 // Who may touch what: the lock of the pool guards the core, with all calls and links in it. Without the lock a thread
 // uses the receiving half of a connection while its call is the link's `leader`, and the sending half while it is the
