@@ -44,9 +44,6 @@ class PoolCall {
     scheduler_.start(call_);
   }
 
-  // Whether finish() has nothing to wait for, as far as this is known without looking at the connection.
-  bool is_done() const noexcept { return call_.waiter.is_done(); }
-
   // Waits for the replies. Throws what Pool::run() does.
   void finish() {
     const NoCancellation until_end;
