@@ -199,6 +199,34 @@ TEST_CASE("a name that no sentinel knows is said") {
   CHECK(other.count("SENTINEL") == 1);
 }
 
+TEST_CASE("who takes a sentinel for a server of data, or the other way round, is told") {
+  RedisSentinels redis(0, 1);
+  const std::string sentinel = "redis://127.0.0.1:" + std::to_string(redis.sentinel_port(0));
+  const auto says_sentinel = Catch::Matchers::ContainsSubstring("redis+sentinel://host:port/name");
+  RedisCache cache(sentinel);
+  CHECK_THAT(message_of<larder::ServerError>([&] { cache.get("key"); }), says_sentinel);
+  CHECK_THAT(message_of<larder::ServerError>([&] { cache.set("key", "value"); }), says_sentinel);
+  CHECK_THAT(message_of<larder::ServerError>([&] { cache.get_many({"key", "other"}); }), says_sentinel);
+  CHECK_THAT(message_of<larder::ServerError>([&] { cache.set_many({{"key", "value"}}); }), says_sentinel);
+  CHECK_THAT(message_of<larder::ServerError>([&] { cache.erase("key"); }), says_sentinel);
+  CHECK_THAT(message_of<larder::ServerError>([&] { cache.touch("key", 1); }), says_sentinel);
+  CHECK_THAT(message_of<larder::ServerError>([&] { cache.clear(); }), says_sentinel);
+  CHECK_THAT(message_of<larder::ServerError>([&] { RedisCache(sentinel + "/1").get("key"); }), says_sentinel);
+  CHECK_THAT(message_of<larder::ConnectionError>([&] { RedisCache(sentinel + "?primary_only=true").get("key"); }),
+             says_sentinel);
+
+  RedisCache of_data("redis+sentinel://127.0.0.1:" + std::to_string(redis.port(0)) + "/main");
+  CHECK_THAT(message_of<larder::ConnectionError>([&] { of_data.get("key"); }),
+             Catch::Matchers::ContainsSubstring("the URL of a single server is redis://"));
+}
+
+TEST_CASE("options of the primary are not asked of the sentinels") {
+  RedisSentinels redis(0, 1);
+  RedisCache cache(redis.url("primary_only=true&client_name=larder"));
+  cache.set("key", "value");
+  CHECK(cache.get("key") == "value");
+}
+
 TEST_CASE("a server that a sentinel names is not believed before it says that it is the primary") {
   AnsweringServer good(serve), replica(serve_as_replica);
   std::atomic<int> liar_names{good.port()}, names_good{good.port()};

@@ -81,6 +81,7 @@ class Sentinel : public Client {
     settings.node = options.primary;
     settings.node.primary_only = true;
     settings.sentinel = std::move(options.primary);
+    settings.sentinel.primary_only = false;
     settings.sentinel.credentials = nullptr;
     settings.sentinel.username = std::move(options.sentinel_username);
     settings.sentinel.password = std::move(options.sentinel_password);

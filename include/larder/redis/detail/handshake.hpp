@@ -117,8 +117,8 @@ class Handshake {
     }
   }
 
-  // Throws ConnectionError if the answer to HELLO says that the server is a replica. A server that does not know the
-  // command is believed.
+  // Throws ConnectionError if the answer to HELLO says that the server is a replica, or a Sentinel, which has no role. A
+  // server that does not know the command is believed.
   static void check_role(Reply& hello) {
     if (hello.kind() != Reply::Kind::array) return;
     const auto parts = hello.take_array();
@@ -127,6 +127,9 @@ class Handshake {
     };
     for (std::size_t i = 0; i + 1 < parts.size(); i += 2) {
       if (is(parts[i], "role") && !is(parts[i + 1], "master")) throw ConnectionError("the server is not the primary");
+      if (is(parts[i], "mode") && is(parts[i + 1], "sentinel")) {
+        throw ConnectionError("the server is a Sentinel (its URL is redis+sentinel://host:port/name)");
+      }
     }
   }
 

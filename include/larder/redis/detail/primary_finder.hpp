@@ -130,6 +130,9 @@ class PrimaryFinder {
   bool take(Reply& reply) {
     std::string problem(reply.failure());
     if (problem.empty()) problem = "knows no primary " + settings_.name;
+    if (problem.find("unknown command") != std::string::npos) {
+      problem = "the server is no Sentinel (the URL of a single server is redis://)";
+    }
     if (const auto endpoint = read_primary(reply)) {
       Node& named = nodes_.at(*endpoint);
       try {

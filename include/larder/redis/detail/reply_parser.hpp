@@ -17,6 +17,7 @@
 
 #include "../../error.hpp"
 #include "../reply.hpp"
+#include "failure_text.hpp"
 #include "hiredis.hpp"
 
 namespace larder::redis::detail {
@@ -208,8 +209,10 @@ class ReplyParser {
         break;
       case REDIS_REPLY_ERROR:
         kind = Reply::Kind::failure;
-        size = (std::min)(size, std::string_view(text, size).find(arguments));
-        break;
+        return build(task, [&](Reply& reply) {
+          ReplyAccess::content(reply) = shown_failure({text, size});
+          ReplyAccess::kind(reply) = Reply::Kind::failure;
+        });
       default:
         return refuse(task, "a type that RESP2 does not have");
     }
@@ -290,8 +293,7 @@ class ReplyParser {
     return read.ec == std::errc::result_out_of_range || (read.ec == std::errc() && size > max_reply_bytes_);
   }
 
-  static constexpr std::size_t min_element_bytes = 3;                          // a sign, CR, LF
-  static constexpr std::string_view arguments = ", with args beginning with";  // of a refused command: not to be shown
+  static constexpr std::size_t min_element_bytes = 3;  // a sign, CR, LF
 
   const std::size_t max_reply_bytes_;
   Reader reader_;
