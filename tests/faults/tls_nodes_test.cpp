@@ -142,3 +142,20 @@ TEST_CASE("the primary behind sentinels changes over TLS, without an error") {
   CHECK(seen.errors == 0);
   CHECK(seen.wrong == 0);
 }
+
+TEST_CASE("sentinels may be plain where the primary speaks TLS") {
+  RedisSentinels redis(1, 1, "s3cr3t", "s3cr3t-too", tls_server_options("server"), RedisProcess::on_tls, true);
+  const std::string options = sentinels_password() + patient() + "&sentinel_check=100ms";
+  CHECK_THAT(problem_with(redis.url(options, ":s3cr3t@")), ContainsSubstring("does this port speak TLS?"));
+  RedisCache cache(redis.url(options + "&sentinel_tls=false", ":s3cr3t@"));
+  VersionedLoad load(cache, 4);
+  redis.fail_over();
+  REQUIRE(eventually([&] { return redis.named_by(0) == redis.port(1); }));
+  REQUIRE(eventually([&] { return redis.node(1).calls_of("get") > 100; }));
+  const auto seen = load.finish();
+  INFO(seen.text());
+  CHECK(seen.errors == 0);
+  CHECK(seen.wrong == 0);
+  CHECK_THAT(problem_with(redis.url(sentinels_password() + "sentinel_tls=false", ":s3cr3t@")),
+             ContainsSubstring("the server's certificate is refused: "));
+}

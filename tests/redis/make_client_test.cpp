@@ -31,6 +31,9 @@ TEST_CASE("the scheme of a URL says which client it is for, and no client connec
   CHECK(makes<larder::redis::Sentinel>(
       "redis+sentinel://u:p@h1,h2:26380/main/3?sentinel_username=s&sentinel_password=q&sentinel_check=250ms"
       "&connections=2"));
+  CHECK(makes<larder::redis::Sentinel>("redis+sentinel://h/main?sentinel_tls=false"));
+  CHECK(makes<larder::redis::Sentinel>("rediss+sentinel://h/main?tls_verify=ca&tls_ca_file=a&sentinel_tls=false"));
+  CHECK(makes<larder::redis::Sentinel>("redis+sentinel://h/main?sentinel_tls=true&tls=true"));
 }
 
 TEST_CASE("a URL of several hosts that cannot be used is refused, and the message says what is wrong") {
@@ -55,6 +58,11 @@ TEST_CASE("a URL of several hosts that cannot be used is refused, and the messag
            Case{"redis+sentinel://h/main?sentinel_check=0", "sentinel_check"},
            Case{"redis+sentinel://h/main?sentinel_check=1", "sentinel_check"},
            Case{"redis+sentinel://h/main?sentinel_nonsense=1", "sentinel_nonsense"},
+           Case{"redis+sentinel://h/main?sentinel_check=1s&sentinel_check=2s", "sentinel_check: is given twice"},
+           Case{"redis+sentinel://h/main?sentinel_tls=no", "sentinel_tls"},
+           Case{"redis+sentinel://h/main?sentinel_tls=true", "sentinel_tls: needs TLS to the primary"},
+           Case{"redis+sentinel://h/main?host=h2", "host: stands before the path"},
+           Case{"redis+sentinel://h/main?primry_only=true", ", sentinel_username, sentinel_password, sentinel_check, "},
            Case{"redis+ring://h", "redis+cluster"},
            Case{"http://h", "redis+sentinel://"},
        }) {

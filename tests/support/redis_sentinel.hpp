@@ -20,15 +20,17 @@ class RedisSentinels {
  public:
   static constexpr const char* name = "main";
 
-  /// `options` are those of redis-server's command line, for the nodes and the sentinels.
+  /// `options` are those of redis-server's command line, for the nodes and the sentinels. Sentinels that are plain
+  /// while the nodes speak TLS do not find each other.
   RedisSentinels(std::size_t replicas, std::size_t sentinels, std::string password = {},
                  std::string sentinel_password = {}, std::vector<std::string> options = {},
-                 RedisProcess::Listen listen = RedisProcess::on_both)
+                 RedisProcess::Listen listen = RedisProcess::on_both, bool are_sentinels_plain = false)
       : quorum_(sentinels / 2 + 1),
         password_(std::move(password)),
         sentinel_password_(std::move(sentinel_password)),
         options_(std::move(options)),
-        listen_(listen) {
+        listen_(listen),
+        sentinels_listen_(are_sentinels_plain ? RedisProcess::on_both : listen) {
     if (speaks_tls()) options_.insert(options_.end(), {"--tls-replication", "yes"});
     for (std::size_t i = 0; i <= replicas; ++i) add_node();
     for (std::size_t i = 1; i <= replicas; ++i) {
@@ -113,7 +115,7 @@ class RedisSentinels {
     if (!sentinel_password_.empty()) {
       options.insert(options.end(), {"--requirepass", sentinel_password_});
     }
-    sentinels_.push_back(std::make_unique<RedisProcess>(std::move(options), listen_));
+    sentinels_.push_back(std::make_unique<RedisProcess>(std::move(options), sentinels_listen_));
     sentinels_.back()->use_password(sentinel_password_);
   }
 
@@ -125,7 +127,7 @@ class RedisSentinels {
   const std::size_t quorum_;
   const std::string password_, sentinel_password_;
   std::vector<std::string> options_;
-  const RedisProcess::Listen listen_;
+  const RedisProcess::Listen listen_, sentinels_listen_;
   std::vector<std::unique_ptr<TempDir>> configs_;
   std::vector<std::unique_ptr<RedisProcess>> nodes_, sentinels_;
 };

@@ -25,7 +25,8 @@ inline namespace LARDER_HIREDIS_ABI {
 /// - A Cluster: `redis+cluster://[user[:password]@]host[:port],…[?option=value&…]`, with some of the nodes.
 /// - A Sentinel: `redis+sentinel://[user[:password]@]host[:port],…/name[/database][?option=value&…]`, with hosts of
 ///   sentinels and the name of the primary. The user is the primary's; `sentinel_username` and `sentinel_password` are
-///   those of the sentinels, and `sentinel_check` is how old their answer may be.
+///   those of the sentinels, `sentinel_check` is how old their answer may be, and `sentinel_tls=false` says that they
+///   do not speak TLS.
 ///
 /// `rediss+cluster://` and `rediss+sentinel://` are the same over TLS. The options are those of each connection. Throws
 /// InvalidArgument.

@@ -107,16 +107,19 @@ inline void assign(std::string_view name, std::string_view text, TlsVerify& memb
   member = text == "full" ? TlsVerify::full : text == "ca" ? TlsVerify::ca : TlsVerify::none;
 }
 
-// Calls visit(name, member) for every option of a URL.
+// Call visit(name, member) for every option of a URL: those that say where a server is, and the others.
 template <class Visit>
-void for_each_option(Options& options, Visit visit) {
+void for_each_option_of_place(Options& options, Visit visit) {
   visit("host", options.host);
+  visit("port", options.port);
   visit("unix_socket", options.unix_socket);
+}
+template <class Visit>
+void for_each_other_option(Options& options, Visit visit) {
   visit("username", options.username);
   visit("password", options.password);
-  visit("client_name", options.client_name);
-  visit("port", options.port);
   visit("database", options.database);
+  visit("client_name", options.client_name);
   visit("connect_timeout", options.connect_timeout);
   visit("command_timeout", options.command_timeout);
   visit("connections", options.connections);
@@ -133,18 +136,17 @@ void for_each_option(Options& options, Visit visit) {
   visit("tls_key_file", options.tls_key_file);
 }
 
-// Gives options what the parts of a URL say.
+// Gives options what the parts of a URL say. `for_each(visit)` calls visit(name, member) for each that there is.
+template <class ForEach>
 class OptionSetter {
  public:
-  // `has_password`: the URL has one among its options.
-  explicit OptionSetter(Options& options, bool has_password = false)
-      : options_(options), has_password_option_(has_password) {}
+  explicit OptionSetter(ForEach for_each) : for_each_(std::move(for_each)) {}
 
   void set(const Url::Setting& setting) {
     const std::string_view name = setting.name == "db" ? "database" : setting.name;
     bool known = false;
     unsigned bit = 1;
-    for_each_option(options_, [&](std::string_view option, auto& member) {
+    for_each_([&](std::string_view option, auto& member) {
       if (option == name) {
         if (given_ & bit) throw_bad_option(name, "is given twice");
         given_ |= bit;
@@ -154,25 +156,36 @@ class OptionSetter {
       bit <<= 1;
     });
     if (!known) throw_unknown(name);
-    has_password_option_ = has_password_option_ || name == "password";
+    had_password_ = had_password_ || name == "password" || name == "sentinel_password";
   }
 
  private:
   [[noreturn]] void throw_unknown(std::string_view name) {
     std::string text = "URL: unknown option";
-    if (!has_password_option_) text.append(" ").append(name);  // else it may be a part of one with an unencoded '&'
+    if (!had_password_) text.append(" ").append(name);  // else it may be a part of one with an unencoded '&'
     const char* before = "; there are: ";
-    for_each_option(options_, [&](std::string_view option, const auto&) {
+    for_each_([&](std::string_view option, const auto&) {
       text.append(before).append(option);
       before = ", ";
     });
     throw InvalidArgument(text);
   }
 
-  Options& options_;
+  const ForEach for_each_;
   unsigned given_ = 0;  // a bit for each option that has been set
-  bool has_password_option_;
+  bool had_password_ = false;
 };
+
+// For another server, which does not speak TLS.
+inline void remove_tls(Options& options) {
+  const Options none;
+  options.tls = none.tls;
+  options.tls_verify = none.tls_verify;
+  for (auto* text : {&options.tls_server_name, &options.tls_ca_file, &options.tls_ca_path, &options.tls_cert_file,
+                     &options.tls_key_file}) {
+    text->clear();
+  }
+}
 
 // Throws InvalidArgument, which names the first member that cannot be used.
 inline void check_tls(const Options& options) {
@@ -214,7 +227,10 @@ inline Options Options::from_url(std::string_view text) {
     if (url.path.size() > 1) place.push_back({"database", url.path.substr(1)});
   }
   Options options;
-  detail::OptionSetter setter(options);
+  detail::OptionSetter setter([&](auto visit) {
+    detail::for_each_option_of_place(options, visit);
+    detail::for_each_other_option(options, visit);
+  });
   for (const auto& setting : place) setter.set(setting);
   for (const auto& setting : url.settings) setter.set(setting);
   options.validate();

@@ -40,6 +40,7 @@ class Sentinel : public Client {
     std::string sentinel_username;                   ///< empty: the default user
     std::string sentinel_password;                   ///< with no username either, empty: no authentication
     std::chrono::milliseconds sentinel_check{1000};  ///< how old the answer of a sentinel may be
+    bool sentinel_tls = true;                        ///< with primary.tls: the sentinels speak TLS, too
   };
 
   /// `sentinels` are written host:port, and an IPv6 address in brackets; the port is 26379 if there is none. `name` is
@@ -82,6 +83,7 @@ class Sentinel : public Client {
     settings.node.primary_only = true;
     settings.sentinel = std::move(options.primary);
     settings.sentinel.primary_only = false;
+    if (!options.sentinel_tls) detail::remove_tls(settings.sentinel);
     settings.sentinel.credentials = nullptr;
     settings.sentinel.username = std::move(options.sentinel_username);
     settings.sentinel.password = std::move(options.sentinel_password);
@@ -156,24 +158,21 @@ inline namespace LARDER_HIREDIS_ABI {
 
 // `redis+sentinel://[user[:password]@]host[:port],…/name[/database][?option=value&…]`. User and password are those of
 // the primary.
-inline std::shared_ptr<Client> make_sentinel(Url url) {
+inline std::shared_ptr<Client> make_sentinel(const Url& url) {
   Sentinel::Options options;
-  std::vector<Url::Setting> of_primary;
-  for (const auto& setting : url.settings) {
-    if (setting.name == "sentinel_username") {
-      assign(setting.name, setting.value, options.sentinel_username);
-    } else if (setting.name == "sentinel_password") {
-      assign(setting.name, setting.value, options.sentinel_password);
-    } else if (setting.name == "sentinel_check") {
-      assign(setting.name, setting.value, options.sentinel_check);
-    } else {
-      of_primary.push_back(setting);
-    }
-  }
-  url.settings = std::move(of_primary);
   std::string_view path = url.path.substr((std::min)(std::size_t{1}, url.path.size()));
   const std::string_view name = take_until(path, '/');
-  options.primary = node_options(url, path, !options.sentinel_password.empty());
+  options.primary = node_options(url, path, [&](auto visit) {
+    visit("sentinel_username", options.sentinel_username);
+    visit("sentinel_password", options.sentinel_password);
+    visit("sentinel_check", options.sentinel_check);
+    visit("sentinel_tls", options.sentinel_tls);
+  });
+  for (const auto& setting : url.settings) {
+    if (setting.name == "sentinel_tls" && options.sentinel_tls && !options.primary.tls) {
+      throw_bad_option("sentinel_tls", "needs TLS to the primary, too: rediss+sentinel://");
+    }
+  }
   return std::make_shared<Sentinel>(split_hosts(url.hosts), percent_decoded("name", name), std::move(options));
 }
 

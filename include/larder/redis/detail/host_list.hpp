@@ -45,10 +45,15 @@ inline std::vector<std::string> split_hosts(std::string_view text) {
 }
 
 // The options that are the same for all hosts of a URL; `path` is that of the database, with or without its '/'.
-inline Options node_options(const Url& url, std::string_view path, bool has_password = false) {
+// `for_each_more(visit)` calls visit(name, member) for each option that there is besides.
+template <class ForEach>
+Options node_options(const Url& url, std::string_view path, ForEach for_each_more) {
   if (url.scheme == "unix") throw InvalidArgument("URL: a cluster or sentinels have hosts, not the path of a socket");
   Options options;
-  OptionSetter setter(options, has_password);
+  OptionSetter setter([&](auto visit) {
+    for_each_other_option(options, visit);
+    for_each_more(visit);
+  });
   if (url.scheme == "rediss") setter.set({"tls", "true"});
   if (!path.empty() && path.front() == '/') path.remove_prefix(1);
   if (!path.empty()) setter.set({"database", path});
@@ -60,6 +65,9 @@ inline Options node_options(const Url& url, std::string_view path, bool has_pass
   }
   options.validate();
   return options;
+}
+inline Options node_options(const Url& url, std::string_view path) {
+  return node_options(url, path, [](auto) {});
 }
 
 }  // namespace LARDER_ABI
