@@ -117,8 +117,8 @@ class Handshake {
     }
   }
 
-  // Throws ConnectionError if the answer to HELLO says that the server is a replica, or a Sentinel, which has no role. A
-  // server that does not know the command is believed.
+  // Throws ConnectionError if the answer to HELLO says that the server is a replica, or a Sentinel, which has no role.
+  // A server that does not know the command is believed.
   static void check_role(Reply& hello) {
     if (hello.kind() != Reply::Kind::array) return;
     const auto parts = hello.take_array();
