@@ -358,6 +358,84 @@ TEST_CASE("a change whose outcome is not known is not sent again") {
   CHECK(owner.count("SET") == 0);
 }
 
+TEST_CASE("a node that hangs is named, whatever else has to be done: its key is not") {
+  AnsweringServer hung([](const Words& words) -> Bytes { return is(words, "GET") ? "" : serve(words); });
+  const int slot = static_cast<int>(slot_of("s3cr3t 0"));
+  AnsweringServer other([&](const Words& words) -> Bytes {
+    if (is(words, "GET")) return moved(words[1], other.address());
+    if (!is(words, "CLUSTER")) return serve(words);
+    return map_of({{slot, slot, "127.0.0.1", hung.port()}, {slot + 1, 16383, "127.0.0.1", other.port()}});
+  });
+  const auto client = cluster({other.address()});
+  const auto get = [](const char* key) { return larder::redis::Command("GET", larder::redis::Key{{}, key}); };
+  const bool has_company = GENERATE(false, true);
+  std::string message;
+  larder::testing::within(budget, [&] {
+    message = message_of<larder::TimeoutError>([&] {
+      has_company ? (void)client->run({get("s3cr3t 1"), get("s3cr3t 0")}) : (void)client->run(get("s3cr3t 0"));
+    });
+  });
+  CHECK_THAT(message, Catch::Matchers::StartsWith(hung.address() + ": GET: no answer within "));
+}
+
+TEST_CASE("when the time runs out on the way from node to node, the message names the next, and says what to look at") {
+  AnsweringServer next(serve);
+  AnsweringServer node(
+      [&](const Words& words) -> Bytes { return is(words, "GET") ? moved(words[1], next.address()) : serve(words); });
+  namespace detail = larder::redis::detail;
+  detail::MapKeeper keeper({{{"127.0.0.1", node.port()}}, options()});
+  const larder::redis::Command command("GET", larder::redis::Key{{}, "s3cr3t"});
+  larder::redis::Reply reply;
+  const auto now = std::chrono::steady_clock::now();
+  detail::Delivery delivery(keeper, nullptr, &command, 1, &reply, now + 60s, now, nullptr);
+  const std::string message = message_of<larder::TimeoutError>([&] { delivery.run(); });
+  CHECK_THAT(message, Catch::Matchers::StartsWith(next.address() + ": GET: the time allowed ran out"));
+  CHECK_THAT(message, Catch::Matchers::ContainsSubstring("CLUSTER SLOTS"));
+  CHECK(next.count("GET") == 0);
+}
+
+TEST_CASE("the outcome of a read is never called unknown, that of a change is") {
+  AnsweringServer target([](const Words& words) { return is(words, "ASKING") ? std::nullopt : Bytes(serve(words)); });
+  AnsweringServer node([&](const Words& words) -> Bytes {
+    if (is(words, "CLUSTER")) return whole_map(node);
+    return is(words, "GET") || is(words, "SET") ? ask(words[1], target.address()) : serve(words);
+  });
+  RedisCache cache(cluster({node.address()}));
+  const auto is_unknown = [&](auto call) {
+    const auto message = message_of<larder::ConnectionError>(call);
+    return message.find("outcome is unknown") != std::string::npos;
+  };
+  CHECK_FALSE(is_unknown([&] { cache.get("key"); }));
+  CHECK(is_unknown([&] { cache.add("key", "value"); }));
+}
+
+TEST_CASE("a node that moved to another address is found there, though its name is the same") {
+  AnsweringServer old(serve), fresh(serve);
+  larder::testing::Proxy name({{}, old.port()}, larder::testing::Proxy::on_tcp);
+  const std::string address = name.address().text();
+  std::atomic<bool> has_moved{false};
+  old.answer_with([&](const Words& words) -> Bytes {
+    if (is(words, "CLUSTER")) return map_of({{0, 16383, "127.0.0.1", name.address().port}});
+    return has_moved && is(words, "GET") ? moved(words[1], address) : serve(words);
+  });
+  RedisCache cache(cluster({address}));
+  CHECK(cache.get("key") == larder::testing::value_of("key"));
+  has_moved = true;
+  name.lead_to({{}, fresh.port()});
+  for (int i = 0; i < 10; ++i) CHECK(cache.get("key") == larder::testing::value_of("key"));
+  CHECK(old.count("GET") == 2);
+  CHECK(name.accepted() == 2);
+}
+
+TEST_CASE("a seed that hangs leaves time for the next") {
+  AnsweringServer hung([](const Words& words) { return is(words, "CLUSTER") || is(words, "GET") ? "" : serve(words); });
+  AnsweringServer good(
+      [&](const Words& words) { return is(words, "CLUSTER") ? Bytes(whole_map(good)) : serve(words); });
+  RedisCache cache(cluster({hung.address(), good.address()}));
+  larder::testing::within(budget, [&] { CHECK(cache.get("key") == larder::testing::value_of("key")); });
+  CHECK(hung.count("GET") == 0);
+}
+
 TEST_CASE("a command without a key goes to any node") {
   AnsweringServer node(
       [&](const Words& words) { return is(words, "CLUSTER") ? Bytes(whole_map(node)) : serve(words); });

@@ -115,6 +115,14 @@ class Proxy {
     });
   }
 
+  /// New connections go to another server, and the others stay, as when a name gets another address.
+  void lead_to(const Address& server) {
+    in_loop([&] {
+      server_ = server;
+      ++faults_;
+    });
+  }
+
   std::size_t accepted() const noexcept { return accepted_; }
   /// How many bytes have come from clients.
   std::size_t bytes_up() const noexcept { return bytes_up_; }

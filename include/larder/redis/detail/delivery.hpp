@@ -7,6 +7,7 @@
 #include <deque>
 #include <exception>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "../command.hpp"
 #include "../options.hpp"
 #include "../reply.hpp"
+#include "endpoint.hpp"
 #include "map_keeper.hpp"
 #include "nodes.hpp"
 #include "pool_call.hpp"
@@ -77,11 +79,18 @@ class Delivery {
   void finish() {
     while (!next_.empty()) {
       if (++hops_ > 0 && std::chrono::steady_clock::now() >= latest_) {
-        throw TimeoutError("the time allowed ran out while nodes of the cluster passed a command on (command_timeout)");
+        if (failure_) break;
+        throw_late(next_.front());
       }
       bring(std::exchange(next_, {}));
     }
     if (failure_) std::rethrow_exception(failure_);
+  }
+
+  [[noreturn]] void throw_late(const Errand& errand) const {
+    throw TimeoutError(to_string(errand.node->endpoint) + ": " + std::string(commands_[errand.index].name()) +
+                       ": the time allowed ran out when nodes of the cluster had passed the command on to this one "
+                       "(command_timeout); do all nodes answer the same to CLUSTER SLOTS?");
   }
 
   // All nodes are sent to before any of them is waited for.
@@ -138,6 +147,9 @@ class Delivery {
     } else if (redirect) {
       asks = redirect->kind == Redirect::Kind::ask;
       other = asks ? &keeper_.target(*redirect, *errand.node) : &keeper_.moved(*redirect, *errand.node);
+    }
+    if (redirect && other == errand.node && hops_ == 0) {
+      PoolCall::renounce_connections(other->pool, "the node is at another address now");
     }
     if (other) {
       next_.push_back({errand.index, other, asks});

@@ -129,6 +129,14 @@ class Links {
     links_.erase(std::find_if(links_.begin(), links_.end(), is_it));
   }
 
+  // None of those that are there is used for another call; the idle ones go.
+  void renounce() noexcept {
+    for (const auto& link : links_) link->is_wrong_node = true;
+    for (std::size_t i = free_.size(); i-- != 0;) {
+      if (free_[i]->in_flight.empty()) drop(*free_[i]);
+    }
+  }
+
   // Hands out what was received; says what is wrong if a reply is nobody's, or does not fit, else null.
   const char* deliver(Link& link) noexcept {
     if (link.received.empty() && link.in_place == 0) return nullptr;

@@ -153,10 +153,13 @@ class MapKeeper {
     is_due_.store(false, std::memory_order_relaxed);
     std::string problem = "the time allowed ran out";
     int answers = 0;
-    for (Node* node : candidates()) {
-      if (answers == max_answers || std::chrono::steady_clock::now() >= deadline) break;
-      try {
-        Reply reply = node->pool.run(Command("CLUSTER", "SLOTS"), deadline);
+    const auto nodes = candidates();
+    for (Node* node : nodes) {
+      const Deadline now = std::chrono::steady_clock::now();
+      if (answers == max_answers || now >= deadline) break;
+      try {  // one that hangs leaves time for the next
+        const Deadline end = node == nodes.back() ? deadline : now + (deadline - now) / 2;
+        Reply reply = node->pool.run(Command("CLUSTER", "SLOTS"), end);
         pass.pauses = ++answers;
         const std::string failure(reply.failure());
         if (take(reply, *node)) return {};
@@ -177,6 +180,10 @@ class MapKeeper {
     map_.set(*topology, teller, nodes_);
     if (auto primaries = map_.primaries(); primaries != known_) {
       known_ = std::move(primaries);
+      for (Node* node : nodes_.all()) {
+        if (std::binary_search(known_.begin(), known_.end(), node)) continue;
+        PoolCall::renounce_connections(node->pool, "the node has no slots");
+      }
       changes_.fetch_add(1, std::memory_order_release);
     }
     return true;

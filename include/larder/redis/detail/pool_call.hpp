@@ -55,6 +55,9 @@ class PoolCall {
   // When it was made.
   Deadline began() const noexcept { return call_.started; }
 
+  // Calls made from now on go over new connections, to where the host's name leads then; the idle ones are closed.
+  static void renounce_connections(Pool& pool, const char* reason) { pool.scheduler().renounce_connections(reason); }
+
  private:
   const Options& options_;
   Scheduler& scheduler_;

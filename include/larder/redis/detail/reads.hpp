@@ -12,11 +12,11 @@ inline namespace LARDER_ABI {
 // Whether a command of this name changes nothing. One that is not known is taken for a change.
 constexpr bool is_read(std::string_view name) noexcept {
   constexpr std::string_view names[] = {
-      "GET",     "MGET",      "EXISTS",   "PTTL",   "TTL",      "STRLEN",     "SCAN",       "GETRANGE", "PING",
-      "ECHO",    "INFO",      "DBSIZE",   "TYPE",   "TIME",     "ROLE",       "KEYS",       "HGET",     "HMGET",
-      "HGETALL", "HEXISTS",   "HLEN",     "LLEN",   "LRANGE",   "LINDEX",     "SCARD",      "ZSCORE",   "ZRANGE",
-      "ZCARD",   "ZRANK",     "SMEMBERS", "GETBIT", "BITCOUNT", "SISMEMBER",  "HSCAN",      "SSCAN",    "ZSCAN",
-      "SUBSTR",  "RANDOMKEY", "XRANGE",   "XLEN",   "XREAD",    "EXPIRETIME", "PEXPIRETIME"};
+      "GET",     "MGET",      "EXISTS",   "PTTL",   "TTL",      "STRLEN",     "SCAN",        "GETRANGE", "PING",
+      "ECHO",    "INFO",      "DBSIZE",   "TYPE",   "TIME",     "ROLE",       "KEYS",        "HGET",     "HMGET",
+      "HGETALL", "HEXISTS",   "HLEN",     "LLEN",   "LRANGE",   "LINDEX",     "SCARD",       "ZSCORE",   "ZRANGE",
+      "ZCARD",   "ZRANK",     "SMEMBERS", "GETBIT", "BITCOUNT", "SISMEMBER",  "HSCAN",       "SSCAN",    "ZSCAN",
+      "SUBSTR",  "RANDOMKEY", "XRANGE",   "XLEN",   "XREAD",    "EXPIRETIME", "PEXPIRETIME", "ASKING"};
   for (const std::string_view read : names) {
     if (is_same_word(name, read)) return true;
   }

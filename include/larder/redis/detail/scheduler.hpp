@@ -124,6 +124,14 @@ class Scheduler {
     unlock(lock);
   }
 
+  // No call that comes later goes over a connection that is there now. `reason` is for the observer.
+  void renounce_connections(const char* reason) noexcept {
+    Lock lock(mutex_);
+    core_.calls().news.reason = Failure::loss(reason);
+    core_.links().renounce();
+    unlock(lock);
+  }
+
   // Where the server is, for messages.
   const std::string& address() const noexcept { return connector_->address(); }
 
