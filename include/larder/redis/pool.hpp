@@ -8,7 +8,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -118,8 +117,9 @@ class Pool : public Client {
     detail::Scheduler* scheduler = scheduler_.load(std::memory_order_acquire);
     if (scheduler->process == larder::detail::process_generation()) return *scheduler;
     if (borrowed_) throw ConnectionError("redisContext: belongs to the parent process; connect anew after fork()");
-    auto fresh = std::make_unique<detail::Scheduler>(options_, nullptr);
-    if (scheduler_.compare_exchange_strong(scheduler, fresh.get())) return *fresh.release();
+    auto* const fresh = new detail::Scheduler(options_, nullptr);
+    if (scheduler_.compare_exchange_strong(scheduler, fresh)) return *fresh;
+    delete fresh;
     return *scheduler;
   }
 

@@ -11,6 +11,7 @@
 using larder::redis::Reply;
 using larder::redis::detail::Endpoint;
 using larder::redis::detail::read_topology;
+using larder::redis::detail::Topology;
 using Kind = Reply::Kind;
 
 namespace {
@@ -32,20 +33,21 @@ Reply row(std::int64_t first, std::int64_t last, Reply primary) {
 
 }  // namespace
 
-TEST_CASE("the map of a cluster has a primary for each range of slots") {
+TEST_CASE("the map of a cluster has a primary for each slot") {
   Reply slots = list(row(10923, 16383, node(text("10.0.0.3"), 7002)), row(0, 5460, node(text("10.0.0.1"), 7000)),
                      row(5461, 5461, node(text("10.0.0.3"), 7002)), row(5463, 10922, node(text("10.0.0.1"), 7003)));
   const auto map = read_topology(slots);
   REQUIRE(map);
   CHECK(map->primaries == std::vector<Endpoint>{{"10.0.0.3", 7002}, {"10.0.0.1", 7000}, {"10.0.0.1", 7003}});
-  REQUIRE(map->ranges.size() == 4);
-  CHECK(map->ranges[0].first == 0);
-  CHECK(map->ranges[0].last == 5460);
-  CHECK(map->ranges[0].primary == 1);
-  CHECK(map->ranges[1].primary == 0);  // slot 5462 is served by nobody
-  CHECK(map->ranges[2].first == 5463);
-  CHECK(map->ranges[2].primary == 2);
-  CHECK(map->ranges[3].primary == 0);
+  REQUIRE(map->owners.size() == 16384);
+  CHECK(map->owners[0] == 1);
+  CHECK(map->owners[5460] == 1);
+  CHECK(map->owners[5461] == 0);
+  CHECK(map->owners[5462] == Topology::nobody);
+  CHECK(map->owners[5463] == 2);
+  CHECK(map->owners[10922] == 2);
+  CHECK(map->owners[10923] == 0);
+  CHECK(map->owners[16383] == 0);
 }
 
 TEST_CASE("a primary without a host is where the answer comes from") {
@@ -68,9 +70,8 @@ TEST_CASE("a map with a range for each slot is read") {
   Reply slots(std::move(rows));
   const auto map = read_topology(slots);
   REQUIRE(map);
-  CHECK(map->ranges.size() == 16384);
   CHECK(map->primaries.size() == 100);
-  CHECK(map->primaries[map->ranges[4321].primary].port == 7021);
+  CHECK(map->primaries[map->owners[4321]].port == 7021);
 }
 
 TEST_CASE("a map that makes no sense is not believed") {

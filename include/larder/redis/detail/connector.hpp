@@ -50,8 +50,8 @@ class ServerConnector : public Connector {
         book_(options) {}
 
   std::unique_ptr<Attempt> begin() override {
-    return std::make_unique<ServerAttempt>(options_, current_login(options_), book_,
-                                           options_.tls ? &tls_provider() : nullptr);
+    return std::unique_ptr<Attempt>(
+        new ServerAttempt(options_, current_login(options_), book_, options_.tls ? &tls_provider() : nullptr));
   }
 
  private:
@@ -80,7 +80,9 @@ class BorrowedConnector : public Connector {
   BorrowedConnector(const Options& options, redisContext* context)
       : Connector(Stream::address_of(*context)), options_(options), context_(context) {}
 
-  std::unique_ptr<Attempt> begin() override { return std::make_unique<BorrowedAttempt>(options_, context_); }
+  std::unique_ptr<Attempt> begin() override {
+    return std::unique_ptr<Attempt>(new BorrowedAttempt(options_, context_));
+  }
 
  private:
   const Options& options_;
@@ -89,8 +91,8 @@ class BorrowedConnector : public Connector {
 
 // To the server of the options, or the one context that the pool has borrowed, if that is not null.
 inline std::unique_ptr<Connector> make_connector(const Options& options, redisContext* borrowed) {
-  if (borrowed) return std::make_unique<BorrowedConnector>(options, borrowed);
-  return std::make_unique<ServerConnector>(options);
+  return std::unique_ptr<Connector>(borrowed ? static_cast<Connector*>(new BorrowedConnector(options, borrowed))
+                                             : new ServerConnector(options));
 }
 
 }  // namespace LARDER_HIREDIS_ABI

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
-#include <deque>
 #include <exception>
 #include <optional>
 #include <string>
@@ -95,12 +94,14 @@ class Delivery {
 
   // All nodes are sent to before any of them is waited for.
   void bring(const Errands& errands) {
-    std::deque<Group> groups;
+    std::vector<Node*> nodes;
+    std::vector<std::size_t> places;  // in nodes, of that of each errand
     for (const Errand& errand : errands) {
-      const auto is_its = [&](const Group& group) { return group.errands.front().node == errand.node; };
-      const auto group = std::find_if(groups.begin(), groups.end(), is_its);
-      (group == groups.end() ? groups.emplace_back() : *group).errands.push_back(errand);
+      places.push_back(static_cast<std::size_t>(std::find(nodes.begin(), nodes.end(), errand.node) - nodes.begin()));
+      if (places.back() == nodes.size()) nodes.push_back(errand.node);
     }
+    std::vector<Group> groups(nodes.size());
+    for (std::size_t i = 0; i < errands.size(); ++i) groups[places[i]].errands.push_back(errands[i]);
     for (Group& group : groups) start(group);
     for (Group& group : groups) finish(group);
   }

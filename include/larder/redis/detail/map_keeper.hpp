@@ -195,11 +195,14 @@ class MapKeeper {
     if (Node* const hint = hint_.exchange(nullptr, std::memory_order_relaxed)) nodes.push_back(hint);
     const auto known = map_.primaries();
     const std::size_t first = known.empty() ? 0 : gate_.random() % known.size();
-    nodes.insert(nodes.end(), known.begin() + static_cast<std::ptrdiff_t>(first), known.end());
-    nodes.insert(nodes.end(), known.begin(), known.begin() + static_cast<std::ptrdiff_t>(first));
-    nodes.insert(nodes.end(), seeds_.begin(), seeds_.end());
+    for (std::size_t i = 0; i < known.size(); ++i) nodes.push_back(known[(first + i) % known.size()]);
+    for (Node* seed : seeds_) nodes.push_back(seed);
     Node* const suspect = suspect_.exchange(nullptr, std::memory_order_relaxed);
-    std::fill(std::remove(nodes.begin(), nodes.end(), suspect), nodes.end(), suspect);
+    const auto end = std::remove(nodes.begin(), nodes.end(), suspect);
+    if (end != nodes.end()) {
+      nodes.erase(end, nodes.end());
+      nodes.push_back(suspect);
+    }
     return nodes;
   }
 

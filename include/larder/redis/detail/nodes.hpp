@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <map>
 #include <memory>
 #include <mutex>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -49,22 +47,24 @@ class Nodes {
 
   Node& at(const Endpoint& where) {
     const std::lock_guard<std::mutex> hold(mutex_);
-    auto& node = nodes_[{where.host, where.port}];
-    if (!node) node = std::make_unique<Node>(where, options_);
-    return *node;
+    for (const auto& node : nodes_) {
+      if (node->endpoint == where) return *node;
+    }
+    nodes_.push_back(std::make_unique<Node>(where, options_));
+    return *nodes_.back();
   }
 
   std::vector<Node*> all() {
     const std::lock_guard<std::mutex> hold(mutex_);
     std::vector<Node*> nodes;
-    for (const auto& [where, node] : nodes_) nodes.push_back(node.get());
+    for (const auto& node : nodes_) nodes.push_back(node.get());
     return nodes;
   }
 
  private:
   Options options_;
   std::mutex mutex_;
-  std::map<std::pair<std::string, int>, std::unique_ptr<Node>> nodes_;
+  std::vector<std::unique_ptr<Node>> nodes_;
 };
 
 }  // namespace LARDER_HIREDIS_ABI

@@ -15,7 +15,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstring>
-#include <memory>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -53,7 +52,10 @@ inline std::vector<SocketAddress> resolve(const std::string& host, int port) {
 #else
   if (error != 0) throw ConnectionError(std::string("cannot resolve the name: ") + ::gai_strerror(error));
 #endif
-  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> list(found, &::freeaddrinfo);
+  const struct Freed {
+    addrinfo* list;
+    ~Freed() { ::freeaddrinfo(list); }
+  } freed{found};
   std::vector<SocketAddress> addresses;
   for (const addrinfo* entry = found; entry; entry = entry->ai_next) {
     if (entry->ai_addrlen <= sizeof(sockaddr_storage)) addresses.emplace_back(entry->ai_addr, entry->ai_addrlen);

@@ -21,9 +21,13 @@ constexpr Crc16Tables make_crc16_tables() noexcept {
   Crc16Tables tables{};
   for (std::uint32_t byte = 0; byte < 256; ++byte) {
     std::uint32_t sum = byte << 8;
-    for (auto& table : tables) {
-      for (int bit = 0; bit < 8; ++bit) sum = ((sum << 1) & 0xFFFFU) ^ ((sum & 0x8000U) != 0 ? 0x1021U : 0U);
-      table[byte] = sum;
+    for (int bit = 0; bit < 8; ++bit) sum = ((sum << 1) & 0xFFFFU) ^ ((sum & 0x8000U) != 0 ? 0x1021U : 0U);
+    tables[0][byte] = sum;
+  }
+  for (std::size_t k = 1; k < tables.size(); ++k) {
+    for (std::size_t byte = 0; byte < 256; ++byte) {
+      const std::uint32_t sum = tables[k - 1][byte];
+      tables[k][byte] = ((sum << 8) & 0xFFFFU) ^ tables[0][sum >> 8];
     }
   }
   return tables;

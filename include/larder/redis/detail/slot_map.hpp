@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <cstddef>
+#include <functional>
 #include <vector>
 
 #include "../../version.hpp"
@@ -34,20 +35,22 @@ class SlotMap {
     for (const Endpoint& primary : topology.primaries) {
       primaries.push_back(&nodes.at({primary.host.empty() ? teller.endpoint.host : primary.host, primary.port}));
     }
-    for (const auto& range : topology.ranges) {
-      for (std::size_t slot = range.first; slot <= range.last; ++slot) set(slot, *primaries[range.primary]);
+    for (std::size_t slot = 0; slot < slot_count; ++slot) {
+      if (topology.owners[slot] != Topology::nobody) set(slot, *primaries[topology.owners[slot]]);
     }
   }
 
-  // The nodes that have slots.
+  // The nodes that have slots, in an order that stays while they do.
   std::vector<Node*> primaries() const {
     std::vector<Node*> nodes;
+    const Node* last = nullptr;
     for (const auto& owner : owners_) {
       Node* const node = owner.load(std::memory_order_acquire);
-      if (node && (nodes.empty() || nodes.back() != node)) nodes.push_back(node);
+      if (!node || node == last) continue;
+      last = node;
+      const auto place = std::lower_bound(nodes.begin(), nodes.end(), node, std::less<>());
+      if (place == nodes.end() || *place != node) nodes.insert(place, node);
     }
-    std::sort(nodes.begin(), nodes.end());
-    nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
     return nodes;
   }
 

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <optional>
-#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -19,15 +16,12 @@
 namespace larder::redis::detail {
 inline namespace LARDER_ABI {
 
-// Who has which slots, as one node sees it. Slots that nobody serves are in no range.
+// Who has which slots, as one node sees it.
 struct Topology {
-  struct Range {
-    std::size_t first, last;  // slots, both included
-    std::size_t primary;      // in primaries
-  };
+  static constexpr std::size_t nobody = slot_count;
 
   std::vector<Endpoint> primaries;
-  std::vector<Range> ranges;  // in the order of the slots; they do not overlap
+  std::vector<std::size_t> owners;  // of the slots: places in primaries, or nobody
 };
 
 inline std::optional<std::size_t> read_slot(const Reply& reply) {
@@ -50,12 +44,20 @@ inline std::optional<Endpoint> read_node(Reply& reply) {
   return make_endpoint(parts[0].string(), static_cast<int>(port));
 }
 
+// Where `primary` is among the known ones, of which it is one from now on.
+inline std::size_t index_in(std::vector<Endpoint>& known, Endpoint primary) {
+  std::size_t index = 0;
+  while (index < known.size() && known[index] != primary) ++index;
+  if (index == known.size()) known.push_back(std::move(primary));
+  return index;
+}
+
 // What CLUSTER SLOTS answers with: rows of [first slot, last slot, primary, replicas…]. Nothing if any of it makes no
-// sense, or if no slot is served: another node may know better.
+// sense, as a slot with two primaries, or if no slot is served: another node may know better.
 inline std::optional<Topology> read_topology(Reply& reply) {
   if (reply.kind() != Reply::Kind::array) return std::nullopt;
   Topology topology;
-  std::map<std::pair<std::string, int>, std::size_t> known;
+  topology.owners.resize(slot_count, Topology::nobody);
   for (Reply& row : reply.take_array()) {
     if (row.kind() != Reply::Kind::array) return std::nullopt;
     auto parts = row.take_array();
@@ -63,15 +65,12 @@ inline std::optional<Topology> read_topology(Reply& reply) {
     const auto first = read_slot(parts[0]), last = read_slot(parts[1]);
     auto primary = read_node(parts[2]);
     if (!first || !last || *first > *last || !primary) return std::nullopt;
-    const auto [place, is_new] = known.try_emplace({primary->host, primary->port}, topology.primaries.size());
-    if (is_new) topology.primaries.push_back(std::move(*primary));
-    topology.ranges.push_back({*first, *last, place->second});
+    const std::size_t owner = index_in(topology.primaries, std::move(*primary));
+    for (std::size_t slot = *first; slot <= *last; ++slot) {
+      if (std::exchange(topology.owners[slot], owner) != Topology::nobody) return std::nullopt;
+    }
   }
-  std::sort(topology.ranges.begin(), topology.ranges.end(),
-            [](const auto& one, const auto& other) { return one.first < other.first; });
-  const auto overlap = [](const auto& one, const auto& next) { return one.last >= next.first; };
-  const auto end = topology.ranges.end();
-  if (topology.ranges.empty() || std::adjacent_find(topology.ranges.begin(), end, overlap) != end) return std::nullopt;
+  if (topology.primaries.empty()) return std::nullopt;
   return topology;
 }
 
