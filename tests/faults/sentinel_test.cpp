@@ -35,6 +35,7 @@ using Bytes = std::optional<std::string>;
 namespace {
 
 constexpr std::size_t threads = 8;
+constexpr std::size_t rewritten = 8 * VersionedLoad::keys;  // turns after which each key was set anew
 const char* const short_times = "command_timeout=250ms&connect_timeout=250ms";
 
 long long milliseconds_of(Clock::duration time) {
@@ -95,8 +96,9 @@ TEST_CASE("the primary dies, and calls succeed as soon as the sentinels name ano
     redis.node(0).kill();
   }
   const auto switched = await_switch(redis, redis.port(0));
-  load.await_turns(500);
-  const auto seen = load.finish();
+  REQUIRE(load.await_success());
+  load.await_turns(rewritten);
+  const auto seen = load.take();
   const auto late = milliseconds_of(seen.first_success_after_error - switched);
   std::printf("Sentinel, %s: %s; first success %lld ms after the switch\n", freezes ? "SIGSTOP" : "kill -9",
               seen.text().c_str(), late);
@@ -105,7 +107,53 @@ TEST_CASE("the primary dies, and calls succeed as soon as the sentinels name ano
   CHECK(seen.wrong == 0);
   CHECK(late < 150 + larder::testing::slack.count());
   CHECK(seen.longest < 500ms + larder::testing::slack);
-  if (freezes) redis.node(0).thaw();
+  if (!freezes) return;
+
+  redis.node(0).thaw();  // it takes itself for the primary, for some seconds
+  std::this_thread::sleep_for(500ms);
+  const long before = redis.node(0).calls_of("get");  // with those that were sent before it froze
+  std::this_thread::sleep_for(1500ms);
+  CHECK(redis.is_primary(0));
+  CHECK(redis.node(0).calls_of("get") == before);
+  const auto then = load.finish();
+  INFO(then.text());
+  CHECK(then.errors + then.wrong + then.stale + then.lost == 0);
+}
+
+TEST_CASE("the primary changes a second time") {
+  RedisSentinels redis(2, 3);
+  RedisCache cache(redis.url(short_times));
+  VersionedLoad load(cache, threads);
+  redis.node(0).kill();
+  await_switch(redis, redis.port(0));
+  REQUIRE(load.await_success());
+  const int second = redis.named_by(0);
+  const std::size_t spare = redis.port(1) == second ? 2 : 1;
+  REQUIRE(larder::testing::eventually([&] {
+    const std::string state = redis.node(spare).ask({"INFO", "replication"});
+    return state.find("master_port:" + std::to_string(second) + "\r") != std::string::npos &&
+           state.find("master_link_status:up") != std::string::npos;
+  }));
+  load.await_turns(rewritten);
+  CHECK(load.take().wrong == 0);
+  SECTION("as planned") {
+    redis.fail_over();
+    REQUIRE(larder::testing::eventually([&] { return redis.node(spare).calls_of("get") > 100; }));
+    const auto seen = load.finish();
+    INFO(seen.text());
+    CHECK(seen.errors + seen.wrong == 0);
+  }
+  SECTION("as it dies, too") {
+    redis.node(3 - spare).kill();
+    const auto switched = await_switch(redis, second);
+    REQUIRE(load.await_success());
+    load.await_turns(rewritten);
+    const auto seen = load.finish();
+    INFO(seen.text());
+    CHECK(seen.wrong == 0);
+    CHECK(milliseconds_of(seen.first_success_after_error - switched) < 150 + larder::testing::slack.count());
+  }
+  CHECK(redis.named_by(0) == redis.port(spare));
 }
 
 TEST_CASE("after a planned failover nobody stays on the old primary") {
@@ -155,6 +203,44 @@ TEST_CASE("sentinels that are gone do not matter while the primary serves") {
   CHECK(fresh.get("key") == "value");
 }
 
+TEST_CASE("sentinels that were all gone are asked when they are back") {
+  RedisSentinels redis(1, 3);
+  RedisCache cache(redis.url(short_times));
+  VersionedLoad load(cache, 4);
+  for (std::size_t i = 0; i < redis.sentinels(); ++i) redis.sentinel(i).kill();
+  std::this_thread::sleep_for(2500ms);
+  const auto without = load.take();
+  INFO(without.text());
+  CHECK(without.errors + without.wrong + without.stale + without.lost == 0);
+  redis.node(0).kill();
+  REQUIRE(larder::testing::eventually([&] { return load.take().errors != 0; }));
+  std::this_thread::sleep_for(1s);
+  for (std::size_t i = 0; i < redis.sentinels(); ++i) redis.sentinel(i).start();
+  const auto switched = await_switch(redis, redis.port(0));
+  REQUIRE(load.await_success());
+  const auto seen = load.finish();
+  INFO(seen.text());
+  CHECK(seen.wrong == 0);
+  CHECK(milliseconds_of(seen.first_success_after_error - switched) < 150 + larder::testing::slack.count());
+}
+
+TEST_CASE("sentinels that name the primary by a host name, or an IPv6 address") {
+  RedisSentinels::Settings settings;
+  settings.host = GENERATE("localhost", "::1");
+  if (settings.host == "::1" && !larder::testing::has_ipv6()) SKIP("there is no IPv6");
+  RedisSentinels redis(1, 1, settings);
+  CHECK(redis.primary_of(0) == std::pair(settings.host, redis.port(0)));
+  RedisCache cache(redis.url("sentinel_check=100ms"));
+  VersionedLoad load(cache, 4);
+  redis.fail_over();
+  await_switch(redis, redis.port(0));
+  CHECK(redis.primary_of(0) == std::pair(settings.host, redis.port(1)));
+  REQUIRE(larder::testing::eventually([&] { return redis.node(1).calls_of("get") > 100; }));
+  const auto seen = load.finish();
+  INFO(seen.text());
+  CHECK(seen.errors + seen.wrong == 0);
+}
+
 TEST_CASE("a sentinel that dies together with the primary is replaced by another one") {
   RedisSentinels redis(1, 3);
   RedisCache cache(redis.url(short_times));
@@ -176,7 +262,10 @@ TEST_CASE("a sentinel that dies together with the primary is replaced by another
 }
 
 TEST_CASE("passwords of the primary and of the sentinels") {
-  RedisSentinels redis(1, 2, "s3cr3t", "s3cr3t-too");
+  RedisSentinels::Settings settings;
+  settings.password = "s3cr3t";
+  settings.sentinel_password = "s3cr3t-too";
+  RedisSentinels redis(1, 2, settings);
   RedisCache cache(redis.url("sentinel_password=s3cr3t-too", ":s3cr3t@"));
   cache.set("key", "value");
   CHECK(cache.get("key") == "value");

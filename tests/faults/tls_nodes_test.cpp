@@ -29,8 +29,11 @@ std::string patient() { return with_ca() + "&command_timeout=60s"; }
 RedisCluster tls_cluster(std::size_t primaries, const std::string& name = "server") {
   return RedisCluster(primaries, 0, tls_server_options(name, RedisCluster::patient), RedisProcess::on_tls);
 }
+RedisSentinels::Settings tls_settings(const std::string& name = "server") {
+  return {"s3cr3t", "s3cr3t-too", tls_server_options(name), RedisProcess::on_tls};
+}
 RedisSentinels tls_sentinels(std::size_t replicas, std::size_t sentinels, const std::string& name = "server") {
-  return {replicas, sentinels, "s3cr3t", "s3cr3t-too", tls_server_options(name), RedisProcess::on_tls};
+  return {replicas, sentinels, tls_settings(name)};
 }
 std::string sentinels_password() { return "sentinel_password=s3cr3t-too&"; }
 
@@ -144,7 +147,9 @@ TEST_CASE("the primary behind sentinels changes over TLS, without an error") {
 }
 
 TEST_CASE("sentinels may be plain where the primary speaks TLS") {
-  RedisSentinels redis(1, 1, "s3cr3t", "s3cr3t-too", tls_server_options("server"), RedisProcess::on_tls, true);
+  auto settings = tls_settings();
+  settings.are_sentinels_plain = true;
+  RedisSentinels redis(1, 1, settings);
   const std::string options = sentinels_password() + patient() + "&sentinel_check=100ms";
   CHECK_THAT(problem_with(redis.url(options, ":s3cr3t@")), ContainsSubstring("does this port speak TLS?"));
   RedisCache cache(redis.url(options + "&sentinel_tls=false", ":s3cr3t@"));

@@ -20,18 +20,20 @@ class RedisSentinels {
  public:
   static constexpr const char* name = "main";
 
-  /// `options` are those of redis-server's command line, for the nodes and the sentinels. Sentinels that are plain
-  /// while the nodes speak TLS do not find each other.
-  RedisSentinels(std::size_t replicas, std::size_t sentinels, std::string password = {},
-                 std::string sentinel_password = {}, std::vector<std::string> options = {},
-                 RedisProcess::Listen listen = RedisProcess::on_both, bool are_sentinels_plain = false)
-      : quorum_(sentinels / 2 + 1),
-        password_(std::move(password)),
-        sentinel_password_(std::move(sentinel_password)),
-        options_(std::move(options)),
-        listen_(listen),
-        sentinels_listen_(are_sentinels_plain ? RedisProcess::on_both : listen) {
-    if (speaks_tls()) options_.insert(options_.end(), {"--tls-replication", "yes"});
+  struct Settings {
+    std::string password, sentinel_password;
+    std::vector<std::string> options;  // of redis-server's command line, for the nodes and the sentinels
+    RedisProcess::Listen listen = RedisProcess::on_both;
+    bool are_sentinels_plain = false;  // while the nodes speak TLS: the sentinels do not find each other then
+    std::string host = "127.0.0.1";    // how all are called and call each other: an address of loopback, or a name
+  };
+
+  RedisSentinels(std::size_t replicas, std::size_t sentinels) : RedisSentinels(replicas, sentinels, Settings()) {}
+  RedisSentinels(std::size_t replicas, std::size_t sentinels, Settings settings)
+      : quorum_(sentinels / 2 + 1), settings_(std::move(settings)) {
+    auto& options = settings_.options;
+    if (is_ipv6()) options.insert(options.end(), {"--bind", settings_.host});
+    if (speaks_tls()) options.insert(options.end(), {"--tls-replication", "yes"});
     for (std::size_t i = 0; i <= replicas; ++i) add_node();
     for (std::size_t i = 1; i <= replicas; ++i) {
       demand([&] { return node(i).ask({"INFO", "replication"}).find("master_link_status:up") != std::string::npos; });
@@ -57,18 +59,21 @@ class RedisSentinels {
   std::string url(const std::string& options = {}, const std::string& user = {}) const {
     std::string hosts;
     for (std::size_t i = 0; i < sentinels(); ++i) {
-      hosts += (i == 0 ? "" : ",") + ("127.0.0.1:" + std::to_string(sentinel_port(i)));
+      if (i != 0) hosts += ',';
+      hosts += (is_ipv6() ? '[' + settings_.host + ']' : settings_.host) + ':' + std::to_string(sentinel_port(i));
     }
     return (speaks_tls() ? "rediss+sentinel://" : "redis+sentinel://") + user + hosts + "/" + name +
            (options.empty() ? "" : "?") + options;
   }
 
-  /// The port of the primary that a sentinel names.
-  int named_by(std::size_t index) {
+  /// The host and the port of the primary that a sentinel names.
+  std::pair<std::string, int> primary_of(std::size_t index) {
     const std::string answer = sentinel(index).ask({"SENTINEL", "GET-MASTER-ADDR-BY-NAME", name});
     const auto line = answer.find('\n');
-    return line == std::string::npos ? 0 : std::stoi(answer.substr(line + 1));
+    if (line == std::string::npos) return {};
+    return {answer.substr(0, line), std::stoi(answer.substr(line + 1))};
   }
+  int named_by(std::size_t index) { return primary_of(index).second; }
 
   bool is_primary(std::size_t index) {
     return node(index).ask({"INFO", "replication"}).find("role:master") != std::string::npos;
@@ -88,35 +93,40 @@ class RedisSentinels {
   }
 
  private:
-  bool speaks_tls() const noexcept { return listen_ == RedisProcess::on_tls; }
+  bool speaks_tls() const noexcept { return settings_.listen == RedisProcess::on_tls; }
+  bool is_ipv6() const noexcept { return settings_.host.find(':') != std::string::npos; }
+  bool has_name() const noexcept { return settings_.host == "localhost"; }
 
   void add_node() {
-    std::vector<std::string> options = options_;
+    std::vector<std::string> options = settings_.options;
     options.insert(options.end(), {"--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"});
-    if (!password_.empty()) {
-      options.insert(options.end(), {"--requirepass", password_, "--masterauth", password_});
+    if (!settings_.password.empty()) {
+      options.insert(options.end(), {"--requirepass", settings_.password, "--masterauth", settings_.password});
     }
-    if (!nodes_.empty()) options.insert(options.end(), {"--replicaof", "127.0.0.1", std::to_string(port(0))});
-    nodes_.push_back(std::make_unique<RedisProcess>(std::move(options), listen_));
-    nodes_.back()->use_password(password_);
+    if (!nodes_.empty()) options.insert(options.end(), {"--replicaof", settings_.host, std::to_string(port(0))});
+    if (has_name()) options.insert(options.end(), {"--replica-announce-ip", settings_.host});
+    nodes_.push_back(std::make_unique<RedisProcess>(std::move(options), settings_.listen));
+    nodes_.back()->use_password(settings_.password);
   }
 
   void add_sentinel() {
     configs_.push_back(std::make_unique<TempDir>());
     const std::string path = configs_.back()->path() + "/sentinel.conf", watched(name);
     std::ofstream config(path);
-    config << "sentinel monitor " << watched << " 127.0.0.1 " << port(0) << " " << quorum_ << "\n"
+    if (has_name()) config << "sentinel resolve-hostnames yes\nsentinel announce-hostnames yes\n";
+    config << "sentinel monitor " << watched << " " << settings_.host << " " << port(0) << " " << quorum_ << "\n"
            << "sentinel down-after-milliseconds " << watched << " 1000\n"
            << "sentinel failover-timeout " << watched << " 10000\n";
-    if (!password_.empty()) config << "sentinel auth-pass " << watched << " " << password_ << "\n";
+    if (!settings_.password.empty()) config << "sentinel auth-pass " << watched << " " << settings_.password << "\n";
     config.close();
     std::vector<std::string> options = {path, "--sentinel"};
-    options.insert(options.end(), options_.begin(), options_.end());
-    if (!sentinel_password_.empty()) {
-      options.insert(options.end(), {"--requirepass", sentinel_password_});
+    options.insert(options.end(), settings_.options.begin(), settings_.options.end());
+    if (!settings_.sentinel_password.empty()) {
+      options.insert(options.end(), {"--requirepass", settings_.sentinel_password});
     }
-    sentinels_.push_back(std::make_unique<RedisProcess>(std::move(options), sentinels_listen_));
-    sentinels_.back()->use_password(sentinel_password_);
+    const auto listen = settings_.are_sentinels_plain ? RedisProcess::on_both : settings_.listen;
+    sentinels_.push_back(std::make_unique<RedisProcess>(std::move(options), listen));
+    sentinels_.back()->use_password(settings_.sentinel_password);
   }
 
   template <class Condition>
@@ -125,9 +135,7 @@ class RedisSentinels {
   }
 
   const std::size_t quorum_;
-  const std::string password_, sentinel_password_;
-  std::vector<std::string> options_;
-  const RedisProcess::Listen listen_, sentinels_listen_;
+  Settings settings_;
   std::vector<std::unique_ptr<TempDir>> configs_;
   std::vector<std::unique_ptr<RedisProcess>> nodes_, sentinels_;
 };

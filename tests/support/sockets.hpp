@@ -150,6 +150,15 @@ inline Fd connect_to(const Address& address) {
   return fd;
 }
 
+/// Whether this machine has IPv6's loopback.
+inline bool has_ipv6() {
+  const Fd fd(::socket(AF_INET6, SOCK_STREAM, 0));
+  sockaddr_in6 name{};
+  name.sin6_family = AF_INET6;
+  name.sin6_addr = IN6ADDR_LOOPBACK_INIT;
+  return fd && ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) == 0;
+}
+
 /// Starts a thread that gets no signals: these are for the threads under test.
 template <class Body>
 std::thread start_without_signals(Body body) {

@@ -65,6 +65,14 @@ class VersionedLoad {
     }
   }
 
+  /// Until a call succeeds after the last error; false if none does.
+  bool await_success() {
+    return eventually([&] {
+      const std::lock_guard lock(mutex_);
+      return seen_.first_success_after_error != Clock::time_point();
+    });
+  }
+
   /// What was seen since the last time.
   Seen take() {
     const std::lock_guard lock(mutex_);
