@@ -100,7 +100,7 @@ class Steps {
     core.woke(call(name));
     wake();
   }
-  bool is_told(const std::string& name) { return call(name).waiter.is_told(); }
+  bool is_notified(const std::string& name) { return call(name).waiter.is_notified(); }
 
   // A connection, opened by a call that is done.
   FakeLink& open() {
@@ -160,8 +160,8 @@ TEST_CASE("calls that come while replies are under way go together, and each get
   for (const char* name : {"b", "c", "d"}) CHECK(s.next(name) == "sleep");
   s.receive("a", link);
   CHECK(s.next("a") == "leave");
-  CHECK(s.is_told("b"));
-  CHECK_FALSE(s.is_told("c"));
+  CHECK(s.is_notified("b"));
+  CHECK_FALSE(s.is_notified("c"));
   s.woke("b");
   CHECK(s.next("b") == "advance");
   CHECK(link.in_flight.size() == 3);
@@ -211,7 +211,7 @@ TEST_CASE("a small pipeline joins a batch; a large call has a connection for its
   CHECK(s.caller("pipeline").reply(2) == "3");
   CHECK(s.caller("b").reply() == "b");
   CHECK(s.next("pipeline") == "leave");
-  CHECK(s.is_told("large"));
+  CHECK(s.is_notified("large"));
   s.woke("large");
   CHECK(s.next("large") == "exchange");
   CHECK(s.next("c") == "sleep");
@@ -219,7 +219,7 @@ TEST_CASE("a small pipeline joins a batch; a large call has a connection for its
   CHECK(s.next("large") == "send");  // c
   s.sent(link);
   CHECK(s.next("large") == "leave");
-  CHECK(s.is_told("c"));
+  CHECK(s.is_notified("c"));
 }
 
 TEST_CASE("who was answered together with others lets them join before it goes again") {
@@ -261,7 +261,7 @@ TEST_CASE("a leader leaves when its own call is done, after one more look") {
   SECTION("nothing has come") {
     s.receive("b", link, 0);
     CHECK(s.next("b") == "leave");
-    CHECK(s.is_told("c"));
+    CHECK(s.is_notified("c"));
     s.woke("c");
     CHECK(s.next("c") == "advance");
     s.receive("c", link);
@@ -290,8 +290,8 @@ TEST_CASE("where nobody yields, a leader sends the next batch before it leaves")
   CHECK(s.next("d") == "sleep");  // nobody takes the connection meanwhile
   s.sent(link);
   CHECK(s.next("a") == "leave");
-  CHECK(s.is_told("b"));
-  CHECK_FALSE(s.is_told("c"));
+  CHECK(s.is_notified("b"));
+  CHECK_FALSE(s.is_notified("c"));
   s.woke("b");
   CHECK(s.next("b") == "advance");
   CHECK_FALSE(s.step.sends);
@@ -310,11 +310,11 @@ TEST_CASE("a large call passes the first in the queue a few times, and then queu
     CHECK(s.next("large 0") == "send");  // a call that went alone hands over
     s.sent(link);
     CHECK(s.next("large 0") == "leave");
-    CHECK(s.is_told("get"));
+    CHECK(s.is_notified("get"));
   }
   SECTION("others, after one that did not") {
-    s.make("pipe");  // the front has been told and does not come
-    s.call("get").waiter.tell();
+    s.make("pipe");  // the front has been notified and does not come
+    s.call("get").waiter.notify();
     s.core.next(s.call("large 0"));
     s.sent(link);
     s.next("large 0");
@@ -331,7 +331,7 @@ TEST_CASE("the first in the queue is overtaken no more than four times") {
   CHECK(s.next("get") == "sleep");
   s.receive("a", link);
   CHECK(s.next("a") == "leave");
-  REQUIRE(s.is_told("get"));  // but its thread does not run
+  REQUIRE(s.is_notified("get"));  // but its thread does not run
   int passed = 0;
   for (int i = 0; i < 10; ++i) {
     const std::string name = "large " + std::to_string(i);
@@ -370,7 +370,7 @@ TEST_CASE("a call ends at its deadline, wherever it is") {
     CHECK(s.call("leader").was_sent);
     CHECK(s.next("leader") == "leave");
     CHECK(s.gone == 1);
-    CHECK(s.is_told("queued"));
+    CHECK(s.is_notified("queued"));
     s.woke("queued");
     CHECK(s.next("queued") == "connect");
     s.connect("queued");
@@ -401,7 +401,7 @@ TEST_CASE("who waited in the queue of a server that answers others has no more t
   s.receive("leader", link);
   CHECK(s.next("leader") == "leave");
   s.make_large("large");
-  CHECK(s.next("large") == "exchange");  // the told one does not run
+  CHECK(s.next("large") == "exchange");  // the notified one does not run
   FakeClock::time += 200ms;
   s.call("queued").waiter.clear();
   s.woke("queued");
@@ -429,7 +429,7 @@ TEST_CASE("a caller who leaves does no harm to those behind it") {
   CHECK(s.next("b") == "look");
   s.receive("b", link, 0);
   CHECK(s.next("b") == "leave");
-  CHECK(s.is_told("c"));
+  CHECK(s.is_notified("c"));
   s.woke("c");
   CHECK(s.next("c") == "advance");
   s.receive("c", link);
@@ -470,7 +470,7 @@ TEST_CASE("back-off: between attempts calls fail at once, and sleepers wake when
   CHECK(s.step.until <= FakeClock::time + 100ms);
   s.receive("c", link);  // now there is a free one
   CHECK(s.next("c") == "leave");
-  CHECK(s.is_told("e"));
+  CHECK(s.is_notified("e"));
   s.woke("e");
   CHECK(s.next("e") == "advance");
   CHECK(link.in_flight.size() == 2);
@@ -608,7 +608,7 @@ TEST_CASE("a server that is the wrong one gets no further batch") {
   CHECK(s.caller("a").is_done());
   CHECK(s.next("a") == "leave");
   CHECK(link.is_wrong_node);
-  CHECK(s.is_told("b"));
+  CHECK(s.is_notified("b"));
   s.woke("b");
   CHECK(s.next("b") == "advance");
   CHECK(link.needs_check);
@@ -723,7 +723,7 @@ TEST_CASE("on a slow network the next batch is sent behind the last, unless that
     CHECK(link.in_flight.size() == 2);
     s.receive("a", link);
     CHECK(s.caller("b").reply() == "b");
-    CHECK(s.is_told("c"));  // by who sent, so that it knows when its time comes
+    CHECK(s.is_notified("c"));  // by who sent, so that it knows when its time comes
     CHECK(s.next("a") == "leave");
     s.woke("c");
     CHECK(s.next("c") == "advance");

@@ -132,7 +132,7 @@ class Walk {
     if (!thread.is_at_step) return true;
     switch (thread.step.action) {
       case Action::sleep:
-        return call.waiter.is_told() || call.waiter.is_done() || FakeClock::time >= thread.step.until;
+        return call.waiter.is_notified() || call.waiter.is_done() || FakeClock::time >= thread.step.until;
       case Action::advance:
       case Action::exchange: {
         FakeConnection& connection = *thread.step.link->connection;

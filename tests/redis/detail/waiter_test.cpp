@@ -22,7 +22,7 @@ void hand_over_and_back() {
     auto theirs = std::make_unique<AnyWaiter[]>(rounds);
     const auto signal = [&](AnyWaiter& waiter) {
       const auto address = waiter.address();
-      by_done ? waiter.set_done() : waiter.tell();
+      by_done ? waiter.set_done() : waiter.notify();
       AnyWaiter::wake(address);
     };
     int late = 0;
@@ -50,14 +50,14 @@ void says_what_it_was_told() {
   CHECK_FALSE(waiter.sleep_until(begin + 20ms));
   CHECK(std::chrono::steady_clock::now() >= begin + 20ms);
   CHECK_FALSE(waiter.clear());
-  waiter.tell();
-  CHECK(waiter.is_told());
+  waiter.notify();
+  CHECK(waiter.is_notified());
   CHECK(waiter.sleep_until(begin - 1s));
   CHECK(waiter.clear());
-  CHECK_FALSE(waiter.is_told());
+  CHECK_FALSE(waiter.is_notified());
   CHECK_FALSE(waiter.is_done());
   waiter.set_done();
-  waiter.tell();
+  waiter.notify();
   CHECK(waiter.is_done());
   CHECK_FALSE(waiter.clear());
   CHECK(waiter.is_done());
@@ -66,12 +66,12 @@ void says_what_it_was_told() {
 
 }  // namespace
 
-TEST_CASE("a waiter says what it was told, done being the last word") {
+TEST_CASE("a waiter says whether it was notified, done being the last word") {
   says_what_it_was_told<Waiter>();
   says_what_it_was_told<PortableWaiter>();
 }
 
-TEST_CASE("a waiter that is told or done wakes") {
+TEST_CASE("a waiter that is notified or done wakes") {
   hand_over_and_back<Waiter>();
   hand_over_and_back<PortableWaiter>();
 }

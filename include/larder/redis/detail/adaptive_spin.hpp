@@ -8,7 +8,7 @@
 #include <thread>
 
 #include "../../version.hpp"
-#include "../options.hpp"
+#include "clock.hpp"
 
 namespace larder::redis::detail {
 inline namespace LARDER_ABI {
@@ -142,10 +142,10 @@ class TimedYields {
 
   // Yields once, without the lock; `now` is the time before it, and then the time after it. Whether yields are still
   // cheap.
-  bool yield(Deadline& now) noexcept {
+  bool yield(TimePoint& now) noexcept {
     const std::int64_t finished = finished_.load(std::memory_order_relaxed);
     std::this_thread::yield();
-    const Deadline end = std::chrono::steady_clock::now();
+    const TimePoint end = Clock::now();
     const std::int64_t gap = nanoseconds(end) - nanoseconds(now);
     now = end;
     return gauge_.took(gap, finished_.load(std::memory_order_relaxed) - finished,
@@ -153,7 +153,7 @@ class TimedYields {
   }
 
  private:
-  static YieldGauge::Nanoseconds nanoseconds(Deadline time) noexcept {
+  static YieldGauge::Nanoseconds nanoseconds(TimePoint time) noexcept {
     return std::chrono::nanoseconds(time.time_since_epoch()).count();
   }
   static void add(std::atomic<std::int64_t>& counter, std::int64_t number) noexcept {

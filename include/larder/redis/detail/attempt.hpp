@@ -13,6 +13,7 @@
 
 #include "../../error.hpp"
 #include "../options.hpp"
+#include "clock.hpp"
 #include "connection.hpp"
 #include "handshake.hpp"
 #include "hiredis.hpp"
@@ -57,8 +58,8 @@ class ServerAttempt : public Attempt {
       : options_(options), book_(book), tls_(tls), addresses_(book.addresses()), handshake_(login, options) {}
 
   std::unique_ptr<Connection> step(Deadline end) override {
-    const Deadline now = Clock::now();
-    if (began_ == Deadline()) begin(now, end);
+    const TimePoint now = Clock::now();
+    if (began_ == TimePoint()) begin(now, end);
     for (;;) {
       switch (state_) {
         case State::opening:
@@ -105,8 +106,6 @@ class ServerAttempt : public Attempt {
   }
 
  private:
-  using Clock = std::chrono::steady_clock;
-
   enum class State : unsigned char {
     opening,     // an address is to be tried at retry_at_
     connecting,  // the socket is being connected
@@ -119,7 +118,7 @@ class ServerAttempt : public Attempt {
   static constexpr std::chrono::milliseconds longest_pause{32};
   static constexpr const char* tls_hint = "; does this port speak TLS?";
 
-  void begin(Deadline now, Deadline end) {
+  void begin(TimePoint now, Deadline end) {
     if (now >= end) {
       book_.keep_untried(std::move(addresses_));
       throw TimeoutError("no time was left to connect");
@@ -127,7 +126,7 @@ class ServerAttempt : public Attempt {
     began_ = now;
   }
 
-  void open(Deadline now, Deadline end) {
+  void open(TimePoint now, Deadline end) {
     const SocketAddress& address = addresses_[tried_];
     if (!socket_) {
       socket_ = open_socket(address.get()->sa_family);
@@ -243,10 +242,10 @@ class ServerAttempt : public Attempt {
   std::vector<SocketAddress> addresses_;
   Handshake handshake_;
   State state_ = State::opening;
-  Deadline began_{};
+  TimePoint began_{};
   std::size_t tried_ = 0;  // addresses that have failed
   Deadline share_end_{};   // of the time for the address
-  Deadline retry_at_{};
+  TimePoint retry_at_{};
   std::chrono::milliseconds pause_{};
   OwnedSocket socket_;            // while it is connected
   std::optional<Stream> stream_;  // while it is made secure

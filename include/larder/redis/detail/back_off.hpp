@@ -5,7 +5,7 @@
 #include <chrono>
 
 #include "../../version.hpp"
-#include "../options.hpp"
+#include "clock.hpp"
 
 namespace larder::redis::detail {
 inline namespace LARDER_ABI {
@@ -14,10 +14,10 @@ inline namespace LARDER_ABI {
 // clients do not come back all at once.
 class BackOff {
  public:
-  bool may_try(Deadline now) const noexcept { return now >= next_; }
-  Deadline next() const noexcept { return next_; }
+  bool may_try(TimePoint now) const noexcept { return now >= next_; }
+  TimePoint next() const noexcept { return next_; }
 
-  void failed(Deadline now) noexcept {
+  void failed(TimePoint now) noexcept {
     if (now < next_) return;  // attempts that began together are one
     delay_ = (std::clamp)(2 * delay_, first_delay, longest_delay);
     next_ = now + delay_ - std::chrono::nanoseconds(now.time_since_epoch().count() % (delay_.count() / 2));
@@ -29,7 +29,7 @@ class BackOff {
   static constexpr std::chrono::nanoseconds longest_delay = std::chrono::milliseconds(1000);
 
   std::chrono::nanoseconds delay_{};
-  Deadline next_{};
+  TimePoint next_{};
 };
 
 }  // namespace LARDER_ABI

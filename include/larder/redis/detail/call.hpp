@@ -8,6 +8,7 @@
 #include "../command.hpp"
 #include "../options.hpp"
 #include "../reply.hpp"
+#include "clock.hpp"
 #include "failure.hpp"
 #include "reads.hpp"
 #include "waiter.hpp"
@@ -33,7 +34,8 @@ struct Call {
   static constexpr std::size_t max_joining_commands = 16;
   static constexpr std::size_t max_joining_bytes = 8 * 1024;
 
-  Call(const Command* first, std::size_t number, Reply* answers, Deadline begin, Deadline end, Deadline latest) noexcept
+  Call(const Command* first, std::size_t number, Reply* answers, TimePoint begin, Deadline end,
+       Deadline latest) noexcept
       : commands(first),
         count(number),
         replies(answers),
@@ -50,12 +52,12 @@ struct Call {
   const Command* const commands;
   const std::size_t count;
   Reply* const replies;
-  std::size_t bytes = 0;   // of all commands
-  bool is_large = false;   // takes a connection for itself instead of joining a batch
-  const Deadline started;  // when it was made
-  const bool is_bounded;   // by its caller, whatever it has to wait for
-  Deadline deadline;       // later if the call has to connect first
-  Deadline limit;          // the deadline is never later than this
+  std::size_t bytes = 0;    // of all commands
+  bool is_large = false;    // takes a connection for itself instead of joining a batch
+  const TimePoint started;  // when it was made
+  const bool is_bounded;    // by its caller, whatever it has to wait for
+  Deadline deadline;        // later if the call has to connect first
+  Deadline limit;           // the deadline is never later than this
 
   bool is_repeatable() const noexcept {
     return std::all_of(commands, commands + count, [](const Command& command) { return command.repeatable(); });

@@ -19,17 +19,17 @@ inline namespace LARDER_ABI {
 // The threads that have to be woken when the lock of the pool has been released. They need not wait for it.
 class Wakes {
  public:
-  bool empty() const noexcept { return told_count_ == 0 && answered_.empty(); }
+  bool empty() const noexcept { return notified_count_ == 0 && answered_.empty(); }
 
-  void add_told(Call& call) noexcept {
-    if (told_count_ == told_.size()) return Waiter::wake(call.waiter.address());
-    told_[told_count_++] = call.waiter.address();
+  void add_notified(Call& call) noexcept {
+    if (notified_count_ == notified_.size()) return Waiter::wake(call.waiter.address());
+    notified_[notified_count_++] = call.waiter.address();
   }
   void add_answered(Call& call) noexcept { answered_.push_back(call); }
 
   // Without the lock: first those who have something to do.
   void wake_all() noexcept {
-    for (std::size_t i = 0; i < told_count_; ++i) Waiter::wake(told_[i]);
+    for (std::size_t i = 0; i < notified_count_; ++i) Waiter::wake(notified_[i]);
     while (!answered_.empty()) {
       Call& call = answered_.front();
       answered_.remove(call);
@@ -40,13 +40,13 @@ class Wakes {
   }
 
  private:
-  std::array<Waiter::Address, 16> told_{};
-  std::size_t told_count_ = 0;
+  std::array<Waiter::Address, 16> notified_{};
+  std::size_t notified_count_ = 0;
   Queue answered_;
 };
 
 // What an observer is to be told when the lock has been released.
-struct News {
+struct PendingEvents {
   unsigned lost = 0;      // connections
   unsigned repeated = 0;  // calls
   Failure reason;         // of the last of them
@@ -66,7 +66,7 @@ class Calls {
   Queue queue;
   TimedYields yields;
   PoolStats stats;
-  News news;
+  PendingEvents events;
 
   void begin(Call& call) noexcept {
     if (!call.was_repeated) ++stats.calls;
@@ -117,7 +117,7 @@ class Calls {
     if (!is_harmless) return fail(call, failure.is_loss() ? failure : fault_of_another(), sent);
     if (sent) {
       ++stats.repeats;
-      ++news.repeated;
+      ++events.repeated;
     }
     if (counts) {
       call.was_repeated = true;
@@ -135,18 +135,18 @@ class Calls {
   }
 
   // Its thread should look what there is to do.
-  void tell(Call& call) noexcept {
-    call.waiter.tell();
-    if (call.is_parked) wakes_.add_told(call);
+  void notify(Call& call) noexcept {
+    call.waiter.notify();
+    if (call.is_parked) wakes_.add_notified(call);
   }
-  void tell_if_parked(Call& call) noexcept {
-    if (call.is_parked) tell(call);
+  void notify_if_parked(Call& call) noexcept {
+    if (call.is_parked) notify(call);
   }
 
   bool has_wakes() const noexcept { return !wakes_.empty(); }
   Wakes take_wakes() noexcept { return std::exchange(wakes_, Wakes()); }
-  bool has_news() const noexcept { return news.lost + news.repeated != 0; }
-  News take_news() noexcept { return std::exchange(news, News()); }
+  bool has_events() const noexcept { return events.lost + events.repeated != 0; }
+  PendingEvents take_events() noexcept { return std::exchange(events, PendingEvents()); }
 
  private:
   static Failure fault_of_another() noexcept {

@@ -14,6 +14,7 @@
 #include "../options.hpp"
 #include "../reply.hpp"
 #include "adaptive_spin.hpp"
+#include "clock.hpp"
 #include "hiredis.hpp"
 #include "pipeline.hpp"
 #include "reply_parser.hpp"
@@ -42,16 +43,16 @@ class Connection {
         in_(new char[buffer_size]) {}
 
   // Whether nothing has happened to it while nothing was sent. The kernel is asked only if it has rested.
-  bool is_sound(Deadline now) const noexcept {
+  bool is_sound(TimePoint now) const noexcept {
     const bool has_rested = !stream_.is_owned() || now - used() > longest_rest;
     return parser_.is_empty() && (!has_rested || stream_.is_quiet());
   }
 
   // When the last bytes came, or it was opened.
-  Deadline used() const noexcept { return used_.load(std::memory_order_relaxed); }
+  TimePoint used() const noexcept { return used_.load(std::memory_order_relaxed); }
 
   // Whether it is older than connection_lifetime.
-  bool is_old(Deadline now) const noexcept { return lifetime_.count() != 0 && now - opened_ >= lifetime_; }
+  bool is_old(TimePoint now) const noexcept { return lifetime_.count() != 0 && now - opened_ >= lifetime_; }
 
   void mark_unusable() noexcept { stream_.mark_unusable(); }
 
@@ -81,7 +82,7 @@ class Connection {
 
   // Waits for bytes, from `now` on; false if the deadline came first. Yields for a moment before it sleeps, if that is
   // cheap; without `yields` it does not.
-  bool receive(Deadline deadline, Deadline now, TimedYields* yields) {
+  bool receive(Deadline deadline, TimePoint now, TimedYields* yields) {
     if (now >= deadline) {  // however much the server sends
       receive_now(now);
       return false;
@@ -100,17 +101,17 @@ class Connection {
     }
     if (block_for_.count() != 0 && deadline - now > block_for_ &&
         take_in(stream_.receive_blocking(room(), buffer_size))) {
-      used_.store(std::chrono::steady_clock::now(), std::memory_order_relaxed);
+      used_.store(Clock::now(), std::memory_order_relaxed);
       return true;
     }
     do {
       if (stream_.wait(POLLIN, deadline) == 0) return false;
-    } while (!receive_now(std::chrono::steady_clock::now()));
+    } while (!receive_now(Clock::now()));
     return true;
   }
 
   // Receives what is there; false if that is nothing.
-  bool receive_now(Deadline now) {
+  bool receive_now(TimePoint now) {
     if (!take_in(stream_.receive(room(), buffer_size))) return false;
     used_.store(now, std::memory_order_relaxed);
     return true;
@@ -157,7 +158,7 @@ class Connection {
         const auto expected = commands[i].answer();
         if (expected && !reply->fits(*expected)) throw ProtocolError("the server's answer does not fit the command");
         replies[i++] = std::move(*reply);
-      } else if (!receive(deadline, std::chrono::steady_clock::now(), yields)) {
+      } else if (!receive(deadline, Clock::now(), yields)) {
         return false;
       }
     }
@@ -190,7 +191,7 @@ class Connection {
   bool wait_to_send(Deadline deadline, Received received) {
     const short ready = stream_.wait(POLLIN | POLLOUT, deadline);
     if (ready == 0) return false;
-    if ((ready & POLLIN) != 0 && receive_now(std::chrono::steady_clock::now())) received();
+    if ((ready & POLLIN) != 0 && receive_now(Clock::now())) received();
     return true;
   }
 
@@ -211,9 +212,9 @@ class Connection {
   std::chrono::milliseconds block_for_;  // how long a receive may sleep by itself; 0: it cannot
   AdaptiveSpin spin_;
   std::chrono::milliseconds lifetime_;
-  Deadline opened_ = std::chrono::steady_clock::now();
+  TimePoint opened_ = Clock::now();
   std::unique_ptr<char[]> in_;
-  std::atomic<Deadline> used_{std::chrono::steady_clock::now()};
+  std::atomic<TimePoint> used_{Clock::now()};
   bool has_sent_ = false;
 };
 

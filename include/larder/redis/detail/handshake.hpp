@@ -14,6 +14,7 @@
 #include "../command.hpp"
 #include "../options.hpp"
 #include "../reply.hpp"
+#include "clock.hpp"
 #include "connection.hpp"
 #include "hiredis.hpp"
 #include "tls_layer.hpp"
@@ -81,7 +82,7 @@ class Handshake {
   void step(Connection& connection) {
     try {
       connection.send_now();
-      connection.receive_now(std::chrono::steady_clock::now());
+      connection.receive_now(Clock::now());
     } catch (const TlsRefusal&) {
       throw;
     } catch (const ConnectionError& error) {

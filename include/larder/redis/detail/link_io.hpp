@@ -11,6 +11,7 @@
 #include "../reply.hpp"
 #include "adaptive_spin.hpp"
 #include "call.hpp"
+#include "clock.hpp"
 #include "connection.hpp"
 #include "hiredis.hpp"
 #include "link.hpp"
@@ -28,13 +29,13 @@ struct OwnReplies {
   std::size_t count = 0;
 };
 
-inline std::int64_t since_epoch(Deadline time) noexcept {
+inline std::int64_t since_epoch(TimePoint time) noexcept {
   return std::chrono::nanoseconds(time.time_since_epoch()).count();
 }
 
 // A call that has been under way for a while does not know what time it is.
 inline bool is_sound(const PoolLink& link, const Call& call) noexcept {
-  const Deadline now = call.was_repeated ? std::chrono::steady_clock::now() : call.started;
+  const TimePoint now = call.was_repeated ? Clock::now() : call.started;
   const bool is_old = link.has_rested && link.connection->is_old(now);
   return !link.is_wrong_node && !is_old && link.connection->is_sound(now);
 }
@@ -63,7 +64,7 @@ inline bool send_and_receive(PoolLink& link, Deadline deadline, bool& sends, con
     };
     if (!link.connection->flush(deadline, received)) return false;
   }
-  const Deadline now = std::chrono::steady_clock::now();
+  const TimePoint now = Clock::now();
   if (std::exchange(sends, false)) {
     link.sent_at.store(since_epoch(now), std::memory_order_relaxed);
     link.sending.store(false, std::memory_order_release);

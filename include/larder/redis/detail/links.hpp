@@ -12,10 +12,10 @@
 #include <vector>
 
 #include "../../version.hpp"
-#include "../options.hpp"
 #include "../reply.hpp"
 #include "call.hpp"
 #include "calls.hpp"
+#include "clock.hpp"
 #include "link.hpp"
 #include "round_trip.hpp"
 
@@ -40,7 +40,7 @@ class Links {
   // Whether there is one whose leader takes others along; may be asked without the lock.
   bool has_batches() const noexcept { return batches_.load(std::memory_order_relaxed) != 0; }
   // When the last reply came.
-  Deadline heard_at() const noexcept { return heard_at_; }
+  TimePoint heard_at() const noexcept { return heard_at_; }
   // One that nobody leads or sends on, or null. It may owe replies to calls that were started.
   Link* free_one() const noexcept { return free_.empty() ? nullptr : free_.back(); }
 
@@ -106,11 +106,11 @@ class Links {
   }
 
   // Nobody leads or sends on it any more: somebody who waits for a reply does, or it is free, or it goes.
-  void settle(Link& link) noexcept {
+  void release(Link& link) noexcept {
     if (link.is_broken || link.is_unusable || (!link.in_flight.empty() && link.awaited == 0)) return drop(link);
     if (Call* successor = link.in_flight.first_attended()) {
       lead(link, *successor);
-      return calls_.tell(*successor);
+      return calls_.notify(*successor);
     }
     if (link.in_flight.empty()) {
       link.has_rested = true;
@@ -123,7 +123,7 @@ class Links {
   void drop(Link& link) noexcept {
     take(link);
     losses_.store(losses() + 1, std::memory_order_relaxed);
-    ++calls_.news.lost;
+    ++calls_.events.lost;
     link.connection->mark_unusable();
     const auto is_it = [&](const std::unique_ptr<Link>& owned) { return owned.get() == &link; };
     links_.erase(std::find_if(links_.begin(), links_.end(), is_it));
@@ -169,7 +169,7 @@ class Links {
   bool are_slow() const noexcept { return round_trip_.is_slow(); }
 
   // One that the call can be sent on now, behind what is under way there; not one that is late.
-  Link* one_to_send_behind(const Call& call, Deadline now) const noexcept {
+  Link* one_to_send_behind(const Call& call, TimePoint now) const noexcept {
     for (const auto& link : links_) {
       const bool is_late = now - link->connection->used() > round_trip_.late();
       if (may_send_behind(*link) && has_room(*link, call) && now >= behind_at(*link) && !is_late) return link.get();
@@ -177,10 +177,10 @@ class Links {
     return nullptr;
   }
   // When to look for one again.
-  Deadline next_behind(Deadline now) const noexcept {
-    Deadline next = (Deadline::max)();
+  TimePoint next_behind(TimePoint now) const noexcept {
+    TimePoint next = (TimePoint::max)();
     for (const auto& link : links_) {
-      const Deadline at = behind_at(*link);
+      const TimePoint at = behind_at(*link);
       if (at > now) next = (std::min)(next, at);
     }
     return next;
@@ -209,8 +209,8 @@ class Links {
     return link.leader && !is_sending(link) && !link.is_exclusive && !link.is_broken && !link.is_wrong_node &&
            !link.leader->travels_alone();
   }
-  Deadline behind_at(const Link& link) const noexcept {
-    return Deadline(std::chrono::duration_cast<Deadline::duration>(
+  TimePoint behind_at(const Link& link) const noexcept {
+    return TimePoint(std::chrono::duration_cast<TimePoint::duration>(
         std::chrono::nanoseconds(link.sent_at.load(std::memory_order_relaxed)) + round_trip_.spacing()));
   }
 
@@ -228,7 +228,7 @@ class Links {
   std::atomic<std::size_t> batches_{0};   // led by calls that take others along
   std::atomic<std::uint64_t> losses_{0};  // those that have gone
   RoundTrip round_trip_;
-  Deadline heard_at_{};  // when the last reply came
+  TimePoint heard_at_{};  // when the last reply came
 };
 
 }  // namespace LARDER_ABI

@@ -14,6 +14,7 @@
 #include "back_off.hpp"
 #include "call.hpp"
 #include "calls.hpp"
+#include "clock.hpp"
 #include "failure.hpp"
 #include "link.hpp"
 #include "links.hpp"
@@ -21,7 +22,7 @@
 namespace larder::redis::detail {
 inline namespace LARDER_ABI {
 
-// Which call goes over which connection, when another connection is opened, and who is told so. Under the lock of the
+// Which call goes over which connection, when another connection is opened, and who is notified. Under the lock of the
 // pool.
 template <class Connection, class Clock>
 class Matching {
@@ -108,7 +109,7 @@ class Matching {
   // What goes over it.
 
   // As many of the waiting calls as there is room for.
-  void load(Link& link) {
+  void fill(Link& link) {
     while (!calls_.queue.empty()) {
       Call& call = calls_.queue.front();
       if (call.travels_alone() || !Links::has_room(link, call)) break;
@@ -178,27 +179,27 @@ class Matching {
   bool is_hopeless() const noexcept { return links_.empty() && last_failure_; }
   void fail_all() noexcept { calls_.fail_queued(last_failure_); }
 
-  // Who is told.
+  // Who is notified.
 
   // Sees to the calls that wait. To be called whenever there may be something that it can do for them.
   void match() noexcept {
     while (Call* const first = calls_.queue.first_attended()) {
       if (!links_.free_one()) {
-        if (may_connect()) return calls_.tell_if_parked(*first);
+        if (may_connect()) return calls_.notify_if_parked(*first);
         if (is_hopeless()) fail_all();
         return;
       }
-      if (!first->is_parked || !first->travels_alone()) return calls_.tell_if_parked(*first);
+      if (!first->is_parked || !first->travels_alone()) return calls_.notify_if_parked(*first);
       calls_.queue.remove(*first);
       links_.assign(*links_.free_one(), *first);
-      calls_.tell(*first);
+      calls_.notify(*first);
     }
   }
 
   // The first in the queue sleeps no longer than until it has something to do that comes with time.
   void front_changed() noexcept {
     if (calls_.queue.empty() || !has_duty()) return;
-    if (Call* const first = calls_.queue.first_attended()) calls_.tell_if_parked(*first);
+    if (Call* const first = calls_.queue.first_attended()) calls_.notify_if_parked(*first);
   }
   Deadline sleeps_until(const Call& call) const noexcept {
     const bool is_first = call.state == CallState::queued && has_duty() && calls_.queue.first_attended() == &call;
@@ -211,8 +212,8 @@ class Matching {
   bool has_room_for_link() const noexcept { return links_.size() + connecting_ < limits_.links; }
 
   bool has_duty() const noexcept { return last_failure_ || links_.are_slow(); }
-  Deadline next_duty() const noexcept {
-    Deadline next = (Deadline::max)();
+  TimePoint next_duty() const noexcept {
+    TimePoint next = (TimePoint::max)();
     if (last_failure_ && has_room_for_link() && connecting_ == 0) next = back_off_.next();
     return links_.are_slow() ? (std::min)(next, links_.next_behind(Clock::now())) : next;
   }

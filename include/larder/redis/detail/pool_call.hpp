@@ -11,6 +11,7 @@
 #include "call.hpp"
 #include "call_error.hpp"
 #include "cancellation.hpp"
+#include "clock.hpp"
 #include "hiredis.hpp"
 #include "scheduler.hpp"
 
@@ -53,7 +54,7 @@ class PoolCall {
   }
 
   // When it was made.
-  Deadline began() const noexcept { return call_.started; }
+  TimePoint began() const noexcept { return call_.started; }
 
   // Calls made from now on go over new connections, to where the host's name leads then; the idle ones are closed.
   static void renounce_connections(Pool& pool, const char* reason) { pool.scheduler().renounce_connections(reason); }

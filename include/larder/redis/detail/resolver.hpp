@@ -22,6 +22,7 @@
 
 #include "../../error.hpp"
 #include "../options.hpp"
+#include "clock.hpp"
 #include "hiredis.hpp"
 #include "socket.hpp"
 
@@ -96,7 +97,7 @@ class AddressBook {
   void keep_untried(std::vector<SocketAddress> addresses) {
     const std::lock_guard<std::mutex> hold(mutex_);
     untried_ = std::move(addresses);
-    kept_at_ = std::chrono::steady_clock::now();
+    kept_at_ = Clock::now();
   }
 
   // The next attempt begins so many addresses further on.
@@ -108,7 +109,7 @@ class AddressBook {
   std::vector<SocketAddress> take_untried() {
     const std::lock_guard<std::mutex> hold(mutex_);
     auto taken = std::exchange(untried_, {});
-    if (std::chrono::steady_clock::now() - kept_at_ > keep_for) taken.clear();
+    if (Clock::now() - kept_at_ > keep_for) taken.clear();
     return taken;
   }
 
@@ -116,7 +117,7 @@ class AddressBook {
   std::atomic<std::size_t> first_{0};
   std::mutex mutex_;
   std::vector<SocketAddress> untried_;
-  Deadline kept_at_{};
+  TimePoint kept_at_{};
 };
 
 }  // namespace LARDER_HIREDIS_ABI

@@ -17,6 +17,7 @@
 #include "adaptive_spin.hpp"
 #include "call.hpp"
 #include "calls.hpp"
+#include "clock.hpp"
 #include "connection.hpp"
 #include "connector.hpp"
 #include "failure.hpp"
@@ -49,8 +50,9 @@ inline namespace LARDER_HIREDIS_ABI {
 //
 // Invariants: (1) A call is touched by nobody once its `waiter` says done, except by its own thread. (2) A link has a
 // leader, or a thread that sends, or it is among the free ones, never two of them. (3) While a link is free, the first
-// attended call in the queue has been told, or its thread is awake. (4) The order of `in_flight` is that of the replies
-// owed. (5) A waiter that was told or whose call was finished under the lock is woken when the lock is released.
+// attended call in the queue has been notified, or its thread is awake. (4) The order of `in_flight` is that of the
+// replies owed. (5) A waiter that was notified or whose call was finished under the lock is woken when the lock is
+// released.
 class Scheduler {
  public:
   Scheduler(const Options& options, redisContext* borrowed)
@@ -127,7 +129,7 @@ class Scheduler {
   // No call that comes later goes over a connection that is there now. `reason` is for the observer.
   void renounce_connections(const char* reason) noexcept {
     Lock lock(mutex_);
-    core_.calls().news.reason = Failure::loss(reason);
+    core_.calls().events.reason = Failure::loss(reason);
     core_.links().renounce();
     unlock(lock);
   }
@@ -144,25 +146,24 @@ class Scheduler {
 
  private:
   using Lock = std::unique_lock<std::mutex>;
-  using Clock = std::chrono::steady_clock;
   using Link = PoolLink;
   using Step = SchedulerCore<Connection>::Step;
 
   static constexpr std::chrono::nanoseconds longest_spin{YieldGauge::long_yield};
 
   void unlock(Lock& lock) noexcept {
-    if (core_.calls().has_news()) return unlock_and_tell(lock);
+    if (core_.calls().has_events()) return unlock_and_tell(lock);
     if (!core_.calls().has_wakes()) return lock.unlock();
     Wakes wakes = core_.calls().take_wakes();
     lock.unlock();
     wakes.wake_all();
   }
   void unlock_and_tell(Lock& lock) noexcept {
-    const auto news = core_.calls().take_news();
+    const auto events = core_.calls().take_events();
     unlock(lock);
     if (!options_.observer) return;
-    for (unsigned i = 0; i < news.lost; ++i) options_.observer->connection(address(), false, news.reason.text());
-    for (unsigned i = 0; i < news.repeated; ++i) options_.observer->repeated(news.reason.text());
+    for (unsigned i = 0; i < events.lost; ++i) options_.observer->connection(address(), false, events.reason.text());
+    for (unsigned i = 0; i < events.repeated; ++i) options_.observer->repeated(events.reason.text());
   }
 
   static Failure lost_before_use() noexcept { return Failure::loss("the connection was lost before it was used"); }
@@ -248,14 +249,14 @@ class Scheduler {
   // The time that it takes to look up a name is not counted, unless the caller has set a deadline.
   void connect(Call& call, Lock& lock) noexcept {
     unlock(lock);
-    const Deadline began = Clock::now();
+    const TimePoint began = Clock::now();
     Deadline limit = call.limit;
     bool was_short = false;
     std::unique_ptr<Link> link;
     Failure failure;
     try {
       const auto attempt = connector_->begin();
-      const Deadline now = Clock::now();
+      const TimePoint now = Clock::now();
       if (!call.is_bounded) limit += now - began;
       was_short = limit < now + options_.connect_timeout;
       link = std::make_unique<Link>(attempt->finish((std::min)(now + options_.connect_timeout, limit)));
@@ -276,7 +277,7 @@ class Scheduler {
 
   bool gather(Call& call, Lock& lock) noexcept {
     unlock(lock);
-    Deadline now = call.started;
+    TimePoint now = call.started;
     core_.yields().yield(now);
     if (call.waiter.is_done()) return true;
     lock.lock();
@@ -285,7 +286,7 @@ class Scheduler {
 
   bool spin(Call& call, Lock& lock) noexcept {
     unlock(lock);
-    Deadline now = Clock::now();
+    TimePoint now = Clock::now();
     const Deadline end = now + longest_spin;  // a yield may take a time slice without being called long by the gauge
     bool may_go_on = true;
     do {
@@ -294,7 +295,7 @@ class Scheduler {
         core_.adaptive_spin().record(true);
         return true;
       }
-    } while (may_go_on && --call.spins_left != 0 && !call.waiter.is_told() && core_.links().has_batches());
+    } while (may_go_on && --call.spins_left != 0 && !call.waiter.is_notified() && core_.links().has_batches());
     if (!may_go_on) {
       call.spins_left = 0;
     } else if (call.spins_left == 0) {

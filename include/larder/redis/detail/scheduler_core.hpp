@@ -26,7 +26,7 @@ enum class Action : unsigned char {
   leave,     // the call is done
   gather,    // yield once: others are about to call too
   spin,      // yield until the call is done, or for a moment
-  sleep,     // until it is told, or the time has come: woke()
+  sleep,     // until it is notified, or the time has come: woke()
   connect,   // open a connection: connected() or connect_failed()
   advance,   // send what is left, if `sends`, and receive: received() or lost()
   look,      // receive what is there: received() or lost()
@@ -72,7 +72,7 @@ class SchedulerCore {
     links().take(*link);
     calls().queue.remove(call);
     links().put(*link, call);
-    call.travels_alone() ? matching_.match() : matching_.load(*link);
+    call.travels_alone() ? matching_.match() : matching_.fill(*link);
     link->sending.store(true, std::memory_order_relaxed);
     return link;
   }
@@ -117,7 +117,7 @@ class SchedulerCore {
     link.sending.store(false, std::memory_order_relaxed);
     matching_.front_changed();
     if (link.leader) return;
-    links().settle(link);
+    links().release(link);
     matching_.match();
   }
 
@@ -140,7 +140,7 @@ class SchedulerCore {
   void lost(Link& link, const Failure& failure, bool is_stale) noexcept {
     (void)links().deliver(link);
     const bool sent = Links::is_sending(link) || link.connection->has_sent();
-    calls().news.reason = failure;
+    calls().events.reason = failure;
     const Cause cause = is_stale ? Cause::stale : failure.is_loss() ? Cause::unknown : Cause::first_in_flight;
     const Call* const first = link.in_flight.front();
     const bool is_one = link.in_flight.has_one_caller();
@@ -189,7 +189,7 @@ class SchedulerCore {
       return {};
     }
     if (Link* link = matching_.link_to_send_behind(call)) {
-      matching_.load(*link);
+      matching_.fill(*link);
       link->is_timed = false;
       link->sending.store(true, std::memory_order_relaxed);
       return {Action::send, link};
@@ -216,7 +216,7 @@ class SchedulerCore {
     }
     if (Links::is_sending(link) || !Links::has_room(link, call)) return advance(link);
     links().put(link, call);
-    matching_.load(link);
+    matching_.fill(link);
     return advance(link);
   }
 
@@ -239,14 +239,14 @@ class SchedulerCore {
         return {Action::look, &link};
       }
       if (matching_.hands_over(link, call)) {
-        matching_.load(link);
+        matching_.fill(link);
         link.was_looked_at = true;
         link.sending.store(true, std::memory_order_relaxed);
         return {Action::send, &link};
       }
     }
     links().unlead(link);
-    if (!Links::is_sending(link)) links().settle(link);
+    if (!Links::is_sending(link)) links().release(link);
     matching_.match();
     return {Action::leave};
   }
@@ -298,7 +298,7 @@ class SchedulerCore {
       if (!link.leader && !Links::is_sending(link) && link.awaited == 0) links().drop(link);
     }
     const Failure failure = Failure::timeout("the time allowed ran out (command_timeout)");
-    if (sent) calls().news.reason = failure;
+    if (sent) calls().events.reason = failure;
     calls().fail(call, failure, sent);
     matching_.match();
   }

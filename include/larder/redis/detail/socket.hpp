@@ -29,6 +29,7 @@
 
 #include "../../error.hpp"
 #include "../options.hpp"
+#include "clock.hpp"
 #include "hiredis.hpp"
 
 namespace larder::redis::detail {
@@ -154,7 +155,7 @@ inline std::size_t wait_and_receive(Socket socket, char* bytes, std::size_t size
 inline short wait_for(Socket socket, short events, Deadline deadline) {
   constexpr std::chrono::milliseconds longest = std::chrono::hours(1);  // in one go
   for (;;) {
-    const auto now = std::chrono::steady_clock::now();
+    const auto now = Clock::now();
     if (now >= deadline) return 0;
     const auto left = (std::min)(std::chrono::ceil<std::chrono::milliseconds>(deadline - now), longest);
     PollEntry entry{socket, events, 0};

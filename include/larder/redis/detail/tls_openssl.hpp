@@ -20,6 +20,7 @@
 
 #include "../../error.hpp"
 #include "../options.hpp"
+#include "clock.hpp"
 #include "hiredis.hpp"
 #include "tls_context.hpp"
 #include "tls_layer.hpp"
@@ -224,7 +225,7 @@ class OpenSslLayer final : public TlsLayer {
 
   short wait(short events, Deadline deadline) override {
     for (;;) {
-      const Deadline now = std::chrono::steady_clock::now();
+      const TimePoint now = Clock::now();
       if (now >= deadline) return 0;
       // A thread that sends may have taken in what this one waits for: see send().
       const bool looks_again = SSL_version(session_.get()) < TLS1_3_VERSION;

@@ -22,10 +22,11 @@
 namespace larder::redis::detail {
 inline namespace LARDER_ABI {
 
-// What the thread of a call is told, and where it sleeps until then.
+// What the thread of a call is notified of, and where it sleeps until then.
 //
-// tell() and set_done() do not wake a sleeper: wake() does, with an address taken before. set_done() is the last touch
-// of the object: as soon as it is visible, the sleeping thread may destroy it. wake() uses nothing but the address.
+// notify() and set_done() do not wake a sleeper: wake() does, with an address taken before. set_done() is the last
+// touch of the object: as soon as it is visible, the sleeping thread may destroy it. wake() uses nothing but the
+// address.
 
 #ifdef __linux__
 
@@ -35,16 +36,16 @@ class FutexWaiter {
   using Address = void*;
 
   bool is_done() const noexcept { return word_.load(std::memory_order_acquire) == done; }
-  bool is_told() const noexcept { return word_.load(std::memory_order_relaxed) == told; }
+  bool is_notified() const noexcept { return word_.load(std::memory_order_relaxed) == notified; }
 
   // It should look again.
-  void tell() noexcept {
+  void notify() noexcept {
     std::uint32_t expected = nothing;
-    word_.compare_exchange_strong(expected, told, std::memory_order_relaxed);
+    word_.compare_exchange_strong(expected, notified, std::memory_order_relaxed);
   }
-  // Whether it was told; it no longer is.
+  // Whether it was notified; it no longer is.
   bool clear() noexcept {
-    std::uint32_t expected = told;
+    std::uint32_t expected = notified;
     return word_.compare_exchange_strong(expected, nothing, std::memory_order_relaxed);
   }
   void set_done() noexcept { word_.store(done, std::memory_order_release); }
@@ -52,7 +53,7 @@ class FutexWaiter {
   Address address() noexcept { return &word_; }
   static void wake(Address word) noexcept { ::syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0); }
 
-  // Until it is told or done; false if the deadline came first.
+  // Until it is notified or done; false if the deadline came first.
   bool sleep_until(Deadline deadline) noexcept {
     const auto time = std::chrono::nanoseconds(deadline.time_since_epoch()).count();
     const timespec at{static_cast<time_t>(time / 1'000'000'000), static_cast<long>(time % 1'000'000'000)};
@@ -65,7 +66,7 @@ class FutexWaiter {
   }
 
  private:
-  enum : std::uint32_t { nothing, told, done };
+  enum : std::uint32_t { nothing, notified, done };
 
   std::atomic<std::uint32_t> word_{nothing};
   static_assert(sizeof(std::atomic<std::uint32_t>) == 4 && std::atomic<std::uint32_t>::is_always_lock_free);
@@ -84,12 +85,12 @@ class PortableWaiter {
   ~PortableWaiter() { const std::lock_guard<std::mutex> after_set_done(mutex_); }
 
   bool is_done() const noexcept { return state_.load(std::memory_order_acquire) == State::done; }
-  bool is_told() const noexcept { return state_.load(std::memory_order_relaxed) == State::told; }
+  bool is_notified() const noexcept { return state_.load(std::memory_order_relaxed) == State::notified; }
 
-  void tell() noexcept { set(State::told); }
+  void notify() noexcept { set(State::notified); }
   bool clear() noexcept {
     const std::lock_guard<std::mutex> hold(mutex_);
-    State expected = State::told;
+    State expected = State::notified;
     return state_.compare_exchange_strong(expected, State::nothing);
   }
   void set_done() noexcept { set(State::done); }
@@ -103,7 +104,7 @@ class PortableWaiter {
   }
 
  private:
-  enum class State : unsigned char { nothing, told, done };
+  enum class State : unsigned char { nothing, notified, done };
 
   void set(State state) noexcept {
     const std::lock_guard<std::mutex> hold(mutex_);
