@@ -288,7 +288,7 @@ TEST_CASE("an empty batch asks nothing") {
   CHECK(cache.pieces.empty());
 }
 
-TEST_CASE("a batch is cut after so many items") {
+TEST_CASE("a batch is cut after piece_items items") {
   const std::size_t count = GENERATE(BatchHooks::piece_items - 1, BatchHooks::piece_items, BatchHooks::piece_items + 1,
                                      10 * BatchHooks::piece_items, 100'000U);
   const Strings keys = numbered(count);
@@ -303,7 +303,7 @@ TEST_CASE("a batch is cut after so many items") {
   CHECK(cache.erase_many(keys) == count);
 }
 
-TEST_CASE("a batch is cut after so many bytes") {
+TEST_CASE("a batch is cut after piece_bytes bytes") {
   std::vector<std::pair<std::string, std::string>> items;
   for (int i = 0; i < 40; ++i) items.emplace_back(std::to_string(i), std::string(BatchHooks::piece_bytes / 4, 'x'));
   BatchHooks cache;

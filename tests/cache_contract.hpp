@@ -43,7 +43,7 @@ class Subject {
   /// The cache; empty when a subject is made.
   virtual BaseCache& cache() = 0;
 
-  /// How long a live key has to live as seen from outside the cache; nothing: for ever.
+  /// How long a live key has to live as seen from outside the cache; nothing: forever.
   virtual std::optional<std::chrono::milliseconds> time_left(std::string_view key) = 0;
 };
 

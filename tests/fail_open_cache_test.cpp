@@ -179,7 +179,7 @@ TEST_CASE_METHOD(Fixture, "an open circuit lets one probe through at a time") {
   CHECK(told->opened == 1);
 }
 
-TEST_CASE_METHOD(Fixture, "lost changes are made good by erasing") {
+TEST_CASE_METHOD(Fixture, "lost changes are repaired by erasing") {
   FailOpenCache cache(away, options());
   const Strings keys = {"erase", "set", "touch", "erase_many", "set_many", "expired", "untouched"};
   for (const auto& key : keys) memory.set(key, "old");

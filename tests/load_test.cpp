@@ -379,7 +379,7 @@ TEST_CASE("who has waited for max_wait loads as well, one after the other") {
   CHECK(cache.get("key") == "fast");
 }
 
-TEST_CASE("nobody waits for ever") {
+TEST_CASE("nobody waits forever") {
   MemoryCache cache;
   Texts texts = patient(cache, 20ms);
   Gate gate;

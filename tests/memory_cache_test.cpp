@@ -466,7 +466,7 @@ TEST_CASE("MemoryCache hits more often than exact LRU on Zipf traces at a tenth 
   const std::size_t requests = 500000;
   MemoryCache cache(options(keys / 10 * 186));
   for (std::size_t i = 0; i < keys; ++i) cache.set(key_of(i), value_of(key_of(i)));
-  const std::size_t capacity = count_live(cache, keys);  // both have the same bytes: those of so many entries
+  const std::size_t capacity = count_live(cache, keys);  // both have the same bytes: those of this many entries
   REQUIRE(capacity > keys * 95 / 1000);
   REQUIRE(capacity < keys * 105 / 1000);
   cache.clear();

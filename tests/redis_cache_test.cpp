@@ -181,7 +181,7 @@ TEST_CASE("clear without a prefix clears the selected database, and no other") {
   CHECK(databases.other.integer("DBSIZE") == 1);
 }
 
-TEST_CASE("clear beside running writers removes all that was there before it") {
+TEST_CASE("clear next to running writers removes all that was there before it") {
   Databases databases;
   RedisCache cache(databases.url, "mine:");
   constexpr std::size_t count = 20'000;

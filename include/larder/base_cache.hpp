@@ -202,7 +202,7 @@ class BaseCache {
   void erase_many(std::initializer_list<T>) = delete;  // keys are strings
 
  protected:
-  /// How long a key is to live: at least 1 ms, or none: for ever.
+  /// How long a key is to live: at least 1 ms, or none: forever.
   using Ttl = std::optional<std::chrono::milliseconds>;
   /// A key and its value.
   using Item = detail::Item;

@@ -146,7 +146,7 @@ const Operation operations[] = {
     {"set with a long key", [](Caches& c) { return c.scratch.set(long_key, "value"), true; }},
     {"add", [](Caches& c) { return !c.cache.add(key(1), "another"); }},
     {"touch", [](Caches& c) { return c.cache.touch(key(1), 100); }},
-    {"touch for ever", [](Caches& c) { return c.cache.touch(key(1), std::nullopt); }},
+    {"touch forever", [](Caches& c) { return c.cache.touch(key(1), std::nullopt); }},
     {"contains", [](Caches& c) { return c.cache.contains(key(1)); }},
     {"erase", [](Caches& c) { return !c.cache.erase("not there"); }},
     {"get_many",

@@ -106,7 +106,7 @@ TEST_CASE("clear() that fails half way can be called again") {
   figures().faults += proxy.faults();
 }
 
-TEST_CASE("clear() from two processes at once, beside a writer") {
+TEST_CASE("clear() from two processes at once, next to a writer") {
   RedisProcess redis;
   fill_both(redis);
   RedisCache cache(make_pool(redis.options()), "ours*:");

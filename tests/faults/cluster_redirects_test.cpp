@@ -168,7 +168,7 @@ TEST_CASE("a node that may not be asked with ASKING says so") {
   CHECK(larder::testing::code_of([&] { cache.get("key"); }) == "NOPERM");
 }
 
-TEST_CASE("nodes that pass a command on for ever are asked a few times") {
+TEST_CASE("nodes that pass a command on forever are asked a few times") {
   std::array<std::string, 2> addresses;
   std::size_t next = GENERATE(0U, 1U);  // each to itself, or each to the other
   const char* const code = GENERATE("MOVED", "ASK");

@@ -70,7 +70,7 @@ TEST_CASE("the proxy sees to it that a reply trickles, and hiredis has no deadli
   CHECK(Clock::now() - begin > 400ms);
 }
 
-TEST_CASE("the proxy cuts after so many bytes") {
+TEST_CASE("the proxy cuts after a number of bytes") {
   const auto listen = GENERATE(Proxy::on_unix_socket, Proxy::on_tcp);
   const auto direction = GENERATE(Proxy::up, Proxy::down);
   const auto end = GENERATE(Proxy::End::close, Proxy::End::reset);

@@ -228,7 +228,7 @@ TEST_CASE("an answer of another type or shape than the command has") {
       {"contains: string", exists, bulk("1"), do_contains},
       {"touch: nil", expire, "$-1\r\n", do_touch},
       {"touch: array", expire, "*1\r\n:1\r\n", do_touch},
-      {"touch for ever: a status", persist, ":1\r\n+OK\r\n", do_keep},
+      {"touch forever: a status", persist, ":1\r\n+OK\r\n", do_keep},
       {"get_many: too few", mget, "*1\r\n" + bulk("1"), do_get_many},
       {"get_many: too many", mget, "*3\r\n" + bulk("1") + bulk("2") + bulk("3"), do_get_many},
       {"get_many: nil", mget, "*-1\r\n", do_get_many},

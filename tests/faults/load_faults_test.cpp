@@ -45,7 +45,7 @@ class Loaders {
   Loaders& operator=(const Loaders&) = delete;
   ~Loaders() { end(); }
 
-  /// Waits until so many more calls were made.
+  /// Waits until `calls` more calls were made.
   bool make(std::size_t calls) {
     const std::size_t before = calls_;
     return eventually([&] { return calls_ >= before + calls; });

@@ -27,9 +27,9 @@ larder::redis::Options options_of(const RedisProcess& redis, std::size_t connect
   return options;
 }
 
-// 8 threads of small gets and sets beside one that does `trouble` in a loop; their errors.
+// 8 threads of small gets and sets next to one that does `trouble` in a loop; their errors.
 template <class Trouble>
-Tally beside(RedisCache& cache, const larder::redis::Options& options, Trouble trouble) {
+Tally with_trouble(RedisCache& cache, const larder::redis::Options& options, Trouble trouble) {
   std::atomic<bool> over{false};
   std::atomic<std::size_t> troubles{0};
   std::thread culprit([&] {
@@ -56,7 +56,7 @@ template <class Error>
 void check_large_fails_alone(const larder::redis::Options& options) {
   RedisCache cache(make_pool(options));
   std::size_t failed = 0, calls = 0;
-  const Tally tally = beside(cache, options, [&] {
+  const Tally tally = with_trouble(cache, options, [&] {
     ++calls;
     try {
       cache.get("large");

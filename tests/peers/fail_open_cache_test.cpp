@@ -95,7 +95,7 @@ TEST_CASE_METHOD(Fixture, "fault: one refused key of a batch hides those that we
   CHECK(memory.get("refused") == "2");  // nothing is written after a read that failed
 }
 
-TEST_CASE_METHOD(Fixture, "fault: a probe that ends in an odd way leaves the circuit open for ever") {
+TEST_CASE_METHOD(Fixture, "fault: a probe that ends in an odd way leaves the circuit open forever") {
   FailOpenCache cache(away, options());
   open(cache);
   SECTION("without memory") {
@@ -139,7 +139,7 @@ TEST_CASE_METHOD(Fixture, "fault: a probe that ends in an odd way leaves the cir
   CHECK(comes_back(cache));
 }
 
-TEST_CASE_METHOD(Fixture, "fault: the second outage is not seen, or what it loses is not made good") {
+TEST_CASE_METHOD(Fixture, "fault: the second outage is not seen, or what it loses is not repaired") {
   FailOpenCache cache(away, options());
   for (int outage = 0; outage < 3; ++outage) {
     memory.set("key", "old");

@@ -210,7 +210,7 @@ TEST_CASE("fault: loads that wait for each other in a circle of many never end")
   CHECK(Clock::now() - begin < 5s);  // not by max_wait
 }
 
-TEST_CASE("fault: a loader waits for a thread that wants the same key, and both do so for ever") {
+TEST_CASE("fault: a loader waits for a thread that wants the same key, and both do so forever") {
   MemoryCache cache;
   LoadOptions options;
   options.max_wait = 50ms;

@@ -137,7 +137,7 @@ TEST_CASE("fault: readers of a stale value wait for a load that another object d
   CHECK(texts.get("key") == "new");
 }
 
-TEST_CASE("fault: a source that takes longer than its values live has them stale for ever") {
+TEST_CASE("fault: a source that takes longer than its values live has them stale forever") {
   MemoryCache memory(TestClock::drives());
   Tasks tasks;
   int version = 0;

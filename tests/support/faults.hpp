@@ -264,7 +264,7 @@ inline void check(const Tally& tally) {
   CHECK(tally.late == 0);
 }
 
-/// Threads that do body(tally, thread, turn) again and again until finish(), or so many turns each.
+/// Threads that do body(tally, thread, turn) again and again until finish(), or a number of turns each.
 class Load {
  public:
   template <class Body>

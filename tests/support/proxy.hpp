@@ -65,7 +65,7 @@ class Proxy {
     });
   }
 
-  /// Lets so many more bytes through in a direction, and then ends the connection that they are on; once.
+  /// Lets `bytes` more bytes through in a direction, and then ends the connection that they are on; once.
   void cut_after(Direction direction, std::size_t bytes, End end) {
     in_loop([=] { cut_ = Cut{direction, bytes, end}; });
   }

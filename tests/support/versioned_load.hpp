@@ -56,7 +56,7 @@ class VersionedLoad {
     return std::to_string(thread) + "-" + std::to_string(number % keys);
   }
 
-  /// Until each thread has done so many turns more.
+  /// Until each thread has done `turns` more turns.
   void await_turns(std::size_t turns) {
     std::vector<std::size_t> targets;
     for (const auto& done : turns_) targets.push_back(done + turns);

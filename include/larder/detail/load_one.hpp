@@ -47,7 +47,7 @@ class LoadOne {
     return load_or_join();
   }
 
-  // For a key that was looked at, and not found, when so many loads had been stored.
+  // For a key that was looked at, and not found, when `stored_before` loads had been stored.
   Value load_missing(std::uint64_t stored_before, bool failed) {
     stored_before_ = stored_before;
     failed_ = failed;

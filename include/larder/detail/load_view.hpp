@@ -158,7 +158,7 @@ inline LoadOptions checked(LoadOptions options, const BaseCache& cache) {
   check(options.jitter >= 0 && options.jitter <= 1, "jitter must be between 0 and 1");
   check(options.keep_stale.count() == 0 || CacheHooks::tells_time(cache),
         "keep_stale needs a cache that can tell how long a value is kept");
-  const std::chrono::milliseconds year = std::chrono::hours(24 * 365);  // far from overflow, and as good as for ever
+  const std::chrono::milliseconds year = std::chrono::hours(24 * 365);  // far from overflow, and as good as forever
   options.max_wait = (std::min)(options.max_wait, year);
   options.retry_after = (std::min)(options.retry_after, year);
   return options;

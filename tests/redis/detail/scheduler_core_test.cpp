@@ -74,7 +74,7 @@ class Steps {
     core.sent(on);
     wake();
   }
-  // The leader has received so many replies.
+  // The leader has received `replies` replies.
   void receive(const std::string& leader, FakeLink& on, std::size_t count = SIZE_MAX) {
     on.connection->answer(count);
     on.connection->receive(on.received);

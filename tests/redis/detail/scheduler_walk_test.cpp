@@ -408,7 +408,7 @@ void walk(const Odds& odds, std::size_t least) {
 
 }  // namespace
 
-TEST_CASE("whatever order things happen in, nobody sleeps beside a free connection, and each gets its own reply") {
+TEST_CASE("whatever order things happen in, nobody sleeps while a connection is free, and each gets its own reply") {
   walk({}, 50'000);
 }
 

@@ -245,7 +245,7 @@ class Larder {
     options.unix_socket = address.unix_socket;
     if (address.port != 0) options.port = address.port;
     if (!polls) options.busy_poll = std::chrono::microseconds(0);
-    options.command_timeout = std::chrono::seconds(30);  // the others wait for ever
+    options.command_timeout = std::chrono::seconds(30);  // the others wait forever
     return std::make_shared<larder::redis::Pool>(options);
   }
 

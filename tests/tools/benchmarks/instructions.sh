@@ -11,7 +11,7 @@ trap 'tests/tools/redis_server.sh stop "$dir/redis"; rm -rf "$dir"' EXIT
 tests/tools/redis_server.sh start "$dir/redis"
 c++ -std=c++17 -O2 -I include tests/tools/benchmarks/instructions.cpp -o "$dir/instructions" -lhiredis -pthread
 
-# The whole program's, with so many calls.
+# The whole program's, with a number of calls.
 count() {
   valgrind --tool=cachegrind --cache-sim=no --cachegrind-out-file=/dev/null "$dir/instructions" "$1" "$2" \
     "$dir/redis/redis.sock" 2>&1 | tee "$dir/$1.log" | awk '/I +refs:/ { gsub(",", "", $NF); print $NF }'

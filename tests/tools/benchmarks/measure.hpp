@@ -138,7 +138,7 @@ using Call = std::function<void(std::size_t)>;
 /// Makes what one thread calls.
 using Session = std::function<Call()>;
 
-/// Calls in a loop on so many threads at once, for so long after all of them have begun and warmed up.
+/// Calls in a loop on `threads` threads at once, for `time` after all of them have begun and warmed up.
 inline Sample measure(const Session& session, unsigned threads, Seconds time, Latencies& latencies) {
   enum class Phase { warm_up, counting, over };
   struct Tally {

@@ -1,4 +1,4 @@
-// MemoryCache beside the map behind a lock that a program would otherwise write for itself, in one process and in
+// MemoryCache against the map behind a lock that a program would otherwise write for itself, in one process and in
 // turns. Prints medians over repeats with their spread. The argument is the number of repeats; 9 if there is none.
 
 #include <larder/memory_cache.hpp>

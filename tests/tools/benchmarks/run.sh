@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures larder beside other clients of Redis, and says which targets it meets: run.sh [--quick|--full] [PART...].
+# Measures larder against other clients of Redis, and says which targets it meets: run.sh [--quick|--full] [PART...].
 # Without parts, all of them: `memory`, `include`, `instructions`, and the rows of the big table, which are chosen by a
 # piece of their name: run.sh 'get 100B*64' clear. A run of all parts draws throughput.svg.
 set -euo pipefail
@@ -79,7 +79,7 @@ run_memory() {
   echo "MemoryCache, hit ratio above exact LRU, resident memory of 1 million|see the test||$result" >>"$targets"
 }
 
-# What including the library takes, beside hiredis and the standard headers that it includes.
+# What including the library takes, against hiredis and the standard headers that it includes.
 run_include() {
   local compile=(c++ -std=c++17 -fsyntax-only -I include) repeats=9 name i
   if is_quick; then repeats=2; fi

@@ -58,7 +58,7 @@ class Spinner {
   const pid_t process_;
 };
 
-/// Puts this process in a cgroup that may use so many percent of a core.
+/// Puts this process in a cgroup that may use this percentage of a core.
 class Quota {
  public:
   explicit Quota(int percent) {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# tls.sh BENCH: larder over TLS beside larder without it, and beside redis-benchmark over TLS, which sends one command at a
+# tls.sh BENCH: larder over TLS against larder without it, and against redis-benchmark over TLS, which sends one command at a
 # time on each of 50 connections. BENCH is the program tls_bench.
 set -euo pipefail
 bench=$(realpath "$1")

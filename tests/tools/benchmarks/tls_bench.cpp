@@ -1,4 +1,4 @@
-// tls_bench PORT TLS_PORT CA_FILE: 100-byte gets over TLS beside plain ones of the same server, in turns. For each
+// tls_bench PORT TLS_PORT CA_FILE: 100-byte gets over TLS against plain ones of the same server, in turns. For each
 // number of threads a line: threads, TLS : plain (median, least, most), calls a second over TLS, and plain.
 
 #include <cstdio>

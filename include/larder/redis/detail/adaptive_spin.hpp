@@ -119,7 +119,7 @@ class YieldGauge {
   std::atomic<Nanoseconds> pause_{0};       // how long the last one was
   std::atomic<Nanoseconds> calm_since_{0};  // the end of the last one
   std::atomic<Nanoseconds> strike_{0};      // the end of the last long yield
-  std::atomic<Nanoseconds> lost_{0};        // by yields of late that were not long, against sleeping
+  std::atomic<Nanoseconds> lost_{0};        // by recent yields that were not long, against sleeping
   std::atomic<Nanoseconds> lost_at_{0};     // when that was last so
 };
 

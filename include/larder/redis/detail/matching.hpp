@@ -221,7 +221,7 @@ class Matching {
   const Limits limits_;
   Calls calls_;
   Links links_;
-  std::size_t recent_batch_size_ = 0;  // calls that went together of late
+  std::size_t recent_batch_size_ = 0;  // calls that went together recently
   std::size_t connecting_ = 0;         // attempts under way
   Failure last_failure_;               // of the last attempt
   BackOff back_off_;

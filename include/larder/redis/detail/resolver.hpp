@@ -100,7 +100,7 @@ class AddressBook {
     kept_at_ = Clock::now();
   }
 
-  // The next attempt begins so many addresses further on.
+  // The next attempt begins `number` addresses further on.
   void skip(std::size_t number) noexcept { first_.fetch_add(number, std::memory_order_relaxed); }
 
  private:

@@ -8,8 +8,8 @@
 namespace larder::redis::detail {
 inline namespace LARDER_ABI {
 
-// How long a round trip to the server takes when nothing delays it: the shortest of late, which rises slowly, so that a
-// busy machine does not look like a slow network.
+// How long a round trip to the server takes when nothing delays it: the shortest recent one, which rises slowly, so
+// that a busy machine does not look like a slow network.
 class RoundTrip {
  public:
   using Duration = std::chrono::nanoseconds;
