@@ -374,7 +374,7 @@ TEST_CASE("a context that cannot be borrowed is refused with the reason") {
   CHECK_THAT(refusal(owing.get()), ContainsSubstring("pending"));
 }
 
-TEST_CASE("a borrowed context that its owner broke gives errors until it is mended") {
+TEST_CASE("a borrowed context that its owner broke gives errors until it is repaired") {
   Databases databases;
   const Context context = connect(shared_redis());
   RedisCache cache(context.get());
@@ -407,7 +407,7 @@ TEST_CASE("a server that is not there is an error of the call, not of the constr
   }
 }
 
-TEST_CASE("a wrong password is the server's error, and the right one mends it") {
+TEST_CASE("a wrong password is the server's error, and the right one ends it") {
   Databases databases;
   User user;
   RedisCache cache(redis_url("db=2", "larder:s3cr3t2@"), "mine:");

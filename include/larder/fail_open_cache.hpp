@@ -108,7 +108,7 @@ class FailOpenCache : public ForwardingCache {
     return contains;
   }
   void do_get_many(const Keys& keys, Values& values) override {
-    mend();
+    repair();
     Values read;
     const bool whole = attempt("get_many", [&] {
       try {
@@ -147,7 +147,7 @@ class FailOpenCache : public ForwardingCache {
   }
   bool do_touch(std::string_view key, Ttl ttl) override {
     bool touched = false;
-    mend();
+    repair();
     if (is_hidden(key)) return false;
     if (!attempt("touch", [&] { touched = ForwardingCache::do_touch(key, ttl); })) lose({key});
     return touched;
@@ -215,7 +215,7 @@ class FailOpenCache : public ForwardingCache {
 
   template <class Call>
   bool change(const char* operation, const Keys& keys, Call call) {
-    mend();
+    repair();
     const auto before = lost_.get().last();
     const bool done = attempt(operation, call);
     if (!done) lose(keys);
@@ -229,26 +229,26 @@ class FailOpenCache : public ForwardingCache {
   }
 
   // Erases the keys whose changes were lost, if there are any and the cache is back.
-  void mend() {
+  void repair() {
     detail::LostChanges* const known = lost_.find();
     if (known == nullptr || !known->any() || circuit_.refuses()) return;
     detail::LostChanges& lost = lost_.get();
-    struct Mending {
+    struct Repair {
       detail::LostChanges& lost;
       std::vector<detail::LostChanges::Lost> keys;
       bool erased = false;
-      ~Mending() {
+      ~Repair() {
         if (keys.empty()) return;
         if (!erased) keys.clear();
-        lost.end_mending(keys, erased ? std::chrono::milliseconds(0) : std::chrono::milliseconds(50));
+        lost.end_repair(keys, erased ? std::chrono::milliseconds(0) : std::chrono::milliseconds(50));
       }
-    } mending{lost, lost.begin_mending(circuit_.is_open())};
-    if (mending.keys.empty()) return;
-    mending.erased = attempt("erase_many", [&] {
+    } due{lost, lost.begin_repair(circuit_.is_open())};
+    if (due.keys.empty()) return;
+    due.erased = attempt("erase_many", [&] {
       Keys piece;
-      for (const auto& it : mending.keys) {
+      for (const auto& it : due.keys) {
         piece.push_back(it.key);
-        if (piece.size() < piece_items && &it != &mending.keys.back()) continue;
+        if (piece.size() < piece_items && &it != &due.keys.back()) continue;
         ForwardingCache::do_erase_many(piece);
         piece.clear();
       }
@@ -262,7 +262,7 @@ class FailOpenCache : public ForwardingCache {
     return true;
   }
   bool may_read(std::string_view key) {
-    mend();
+    repair();
     return !is_hidden(key);
   }
 

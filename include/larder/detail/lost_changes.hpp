@@ -57,18 +57,18 @@ class LostChanges {
   }
 
   // What is to be erased, if nobody is at it and, unless it is a probe, a failed attempt is not too near.
-  std::vector<Lost> begin_mending(bool is_probe) {
+  std::vector<Lost> begin_repair(bool is_probe) {
     std::vector<Lost> all;
     const std::lock_guard<std::mutex> hold(mutex_);
-    if (mending_ || (!is_probe && Clock::now() < mend_at_)) return all;
+    if (repairing_ || (!is_probe && Clock::now() < repair_at_)) return all;
     for (const auto& [key, number] : keys_) all.push_back({key, number});
-    mending_ = !all.empty();
+    repairing_ = !all.empty();
     return all;
   }
-  void end_mending(const std::vector<Lost>& erased, Clock::duration pause) {
+  void end_repair(const std::vector<Lost>& erased, Clock::duration pause) {
     const std::lock_guard<std::mutex> hold(mutex_);
-    mending_ = false;
-    mend_at_ = Clock::now() + pause;
+    repairing_ = false;
+    repair_at_ = Clock::now() + pause;
     for (const Lost& lost : erased) forget(lost.key, lost.number);
   }
 
@@ -99,8 +99,8 @@ class LostChanges {
   std::mutex mutex_;  // of all that follows
   std::unordered_map<std::string, std::uint64_t> keys_;
   bool too_many_ = false;
-  bool mending_ = false;
-  Clock::time_point lost_at_{}, mend_at_{};
+  bool repairing_ = false;
+  Clock::time_point lost_at_{}, repair_at_{};
 };
 
 }  // namespace LARDER_ABI
