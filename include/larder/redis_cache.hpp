@@ -240,10 +240,10 @@ class RedisCache : public BaseCache {
     return value;
   }
 
-  // As PTTL has it: -1 never expires, -2 was not there.
+  // As PTTL has it: -1 never expires, -2 was not there. 0 is less than a millisecond, for a value that was live.
   static std::optional<std::chrono::milliseconds> time_left(std::int64_t pttl) noexcept {
     if (pttl == -1) return (std::chrono::milliseconds::max)();
-    return pttl < 0 ? std::nullopt : std::optional<std::chrono::milliseconds>(pttl);
+    return pttl < 0 ? std::nullopt : std::optional<std::chrono::milliseconds>((std::max)(pttl, std::int64_t{1}));
   }
 
   template <class Call>

@@ -2,6 +2,7 @@
 
 #include <future>
 
+#include "support/answering_server.hpp"
 #include "support/child.hpp"
 #include "support/faults.hpp"
 
@@ -104,6 +105,21 @@ TEST_CASE("clear() that fails half way can be called again") {
   CHECK(keys_in(redis) == theirs);
   CHECK(theirs_are_whole(redis.options()));
   figures().faults += proxy.faults();
+}
+
+TEST_CASE("clear() ends where the cursor of SCAN goes round in a circle") {
+  const std::size_t circle = GENERATE(1U, 2U, 3U, 1000U), before = GENERATE(0U, 100U);
+  std::size_t scans = 0;
+  AnsweringServer server([&](const larder::testing::Words& words) -> std::optional<std::string> {
+    if (words.front() != "SCAN") return AnsweringServer::usual(words);
+    const std::size_t step = scans++;
+    const std::size_t cursor = step < before ? step + 1 : before + 1 + (step - before) % circle;
+    return "*2\r\n" + bulk(std::to_string(cursor)) + "*0\r\n";
+  });
+  RedisCache cache("redis://" + server.address(), "ours:");
+  CHECK_THROWS_AS(cache.clear(), larder::ProtocolError);
+  CHECK(scans < 3 * (before + circle) + 10);
+  ++figures().faults;
 }
 
 TEST_CASE("clear() from two processes at once, next to a writer") {

@@ -187,6 +187,37 @@ TEST_CASE("waiting for a turn counts") {
   figures().faults += proxy.faults();
 }
 
+TEST_CASE("the error of a call that had no turn says how long it waited") {
+  RedisProcess redis;
+  Proxy proxy(redis.address());
+  auto options = proxy.options();
+  options.connections = 1;
+  options.connect_timeout = 300ms;
+  options.command_timeout = 200ms;
+  RedisCache cache(make_pool(options));
+  REQUIRE(works(cache, options));
+  proxy.be_silent();
+  std::mutex mutex;
+  std::vector<std::pair<milliseconds, std::string>> waited;
+  in_threads(16, [&](const std::string&) {
+    const auto begin = Clock::now();
+    const auto message = message_of<TimeoutError>([&] { cache.get("a"); });
+    const std::lock_guard lock(mutex);
+    waited.emplace_back(std::chrono::duration_cast<milliseconds>(Clock::now() - begin), message);
+  });
+  std::size_t whole = 0;
+  for (const auto& [time, message] : waited) {
+    CAPTURE(time.count(), message);
+    if (message.find("no connection was free within 500 ms (connect_timeout + command_timeout)") == std::string::npos) {
+      continue;
+    }
+    CHECK(time >= whole_budget(options));
+    ++whole;
+  }
+  CHECK(whole != 0);
+  figures().faults += proxy.faults();
+}
+
 TEST_CASE("signals neither end a wait early nor make it longer") {
   const auto listen = GENERATE(Proxy::on_unix_socket, Proxy::on_tcp);
   RedisProcess redis;

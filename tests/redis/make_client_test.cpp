@@ -47,6 +47,8 @@ TEST_CASE("a URL of several hosts that cannot be used is refused, and the messag
            Case{"redis+cluster://h1,h2:0", "port"},
            Case{"redis+cluster://h1,h2:s3cr3t", "port"},
            Case{"redis+cluster://h?host=h2", "host"},
+           Case{"redis+cluster://::1:7000,h2", "brackets"},
+           Case{"redis+cluster://h1%2Ch2", "host"},
            Case{"redis+cluster://h/x", "database"},
            Case{"redis+cluster://h?connections=0", "connections"},
            Case{"redis+cluster://h?nonsense=1", "nonsense"},

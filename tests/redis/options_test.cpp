@@ -138,13 +138,13 @@ TEST_CASE("a URL names a unix socket") {
 
 TEST_CASE("every member is an option") {
   const Options options = from(
-      "redis://?host=h&unix_socket=/s&username=u&password=p&client_name=n%20m&port=1&database=2&connect_timeout=3ms"
+      "redis://?host=h&unix_socket=/s&username=u&password=p&client_name=n-m&port=1&database=2&connect_timeout=3ms"
       "&command_timeout=4s&connections=5&busy_poll=6us&max_reply_bytes=7&connection_lifetime=8min");
   CHECK(options.host == "h");
   CHECK(options.unix_socket == "/s");
   CHECK(options.username == "u");
   CHECK(options.password == "p");
-  CHECK(options.client_name == "n m");
+  CHECK(options.client_name == "n-m");
   CHECK(options.port == 1);
   CHECK(options.database == 2);
   CHECK(options.connect_timeout == 3ms);
@@ -215,7 +215,20 @@ TEST_CASE("what is wrong with a URL is named, and nothing of it shown") {
       {"redis://h:63x", "port"},
       {"redis://h:0x10", "port"},
       {"redis://u:s3cr3t@h:port", "port"},
-      {"redis://::1", "port"},
+      {"redis://::1", "brackets"},
+      {"redis://::1:6379", "brackets"},
+      {"redis://2001:db8::7:6379/1", "brackets"},
+      {"redis://u:s3cr3t:6379", "brackets"},
+      {"redis://h1,h2", "redis+cluster://"},
+      {"redis://h1:6379,h2:6379/1", "redis+sentinel://"},
+      {"rediss://u:s3cr3t@h1,h2", "host: must be one"},
+      {"redis://?host=h1,h2", "host: must be one"},
+      {"redis://h1%2Ch2", "host: must be one"},
+      {"redis://h?client_name=my%20app", "client_name: must not contain spaces"},
+      {"redis://h?client_name=a%0Ab", "client_name"},
+      {"redis://h?client_name=a%00b", "client_name"},
+      {"redis://h?client_name=a%7Fb", "client_name"},
+      {"redis://h?client_name=caf%C3%A9", "client_name"},
       {"redis://[::1]6379", "port"},
       {"redis://[::1]:", "port"},
       {"redis://[::1", "host"},

@@ -23,6 +23,8 @@
 namespace larder::redis::detail {
 inline namespace LARDER_ABI {
 
+constexpr std::string_view one_host = "must be one; several are for redis+cluster:// or redis+sentinel://";
+
 #ifdef _WIN32
 constexpr std::size_t longest_unix_path = 107;
 #else
@@ -65,7 +67,7 @@ struct Options {
   std::string unix_socket;                             ///< the path of a socket, in place of host and port
   std::string username;                                ///< empty: the default user
   std::string password;                                ///< with no username either, empty: no authentication
-  std::string client_name;                             ///< as CLIENT LIST shows it; empty: none
+  std::string client_name;                             ///< for CLIENT LIST: ASCII without spaces; empty: none
   int port = 6379;                                     ///< of the host
   int database = 0;                                    ///< the number for SELECT
   std::chrono::milliseconds connect_timeout{500};      ///< to connect and authenticate, once the name is looked up
@@ -223,6 +225,7 @@ inline Options Options::from_url(std::string_view text) {
     place.push_back({"unix_socket", url.path});
   } else {
     if (url.scheme == "rediss") place.push_back({"tls", "true"});
+    if (url.hosts.find(',') != std::string_view::npos) throw_bad_option("host", detail::one_host);
     detail::split_host(url.hosts, place);
     if (url.path.size() > 1) place.push_back({"database", url.path.substr(1)});
   }
@@ -243,6 +246,10 @@ inline void Options::validate() const {
   if (unix_socket.empty() && host.empty()) throw_bad_option("host", "must not be empty");
   if (std::any_of(host.begin(), host.end(), is_control)) {
     throw_bad_option("host", "must not contain spaces or control characters");
+  }
+  if (host.find(',') != std::string::npos) throw_bad_option("host", detail::one_host);
+  if (std::any_of(client_name.begin(), client_name.end(), [](char c) { return c < '!' || c > '~'; })) {
+    throw_bad_option("client_name", "must not contain spaces, control characters or bytes that are not ASCII");
   }
   if (unix_socket.find('\0') != std::string::npos) throw_bad_option("unix_socket", "must not contain a NUL byte");
   if (unix_socket.size() > detail::longest_unix_path) {

@@ -15,11 +15,15 @@ namespace larder::redis::detail {
 inline namespace LARDER_ABI {
 
 inline std::string time_out_text(const Call& call, const Options& options) {
+  using std::chrono::milliseconds;
   const char* const what = call.was_sent ? "no answer within " : "no connection was free within ";
-  const auto bound = std::chrono::ceil<std::chrono::milliseconds>(call.deadline - call.started);
-  const auto allowed = call.is_bounded ? bound : options.command_timeout;  // after the connection was made
-  return what + std::to_string((std::max)(allowed.count(), decltype(allowed.count()){0})) + " ms" +
-         (call.is_bounded ? "" : " (command_timeout)");
+  const auto whole = (std::max)(std::chrono::ceil<milliseconds>(call.deadline - call.started), milliseconds(0));
+  if (call.is_bounded) return what + std::to_string(whole.count()) + " ms";
+  const bool counts_from_connection = call.was_sent && !call.was_extended;
+  if (counts_from_connection || whole <= options.command_timeout) {
+    return what + std::to_string(options.command_timeout.count()) + " ms (command_timeout)";
+  }
+  return what + std::to_string(whole.count()) + " ms (connect_timeout + command_timeout)";
 }
 
 // Throws the failure of a call: where, what, why, and how long it was allowed to take. No argument of a command is

@@ -42,7 +42,7 @@ inline bool is_host(std::string_view text) noexcept {
   constexpr std::size_t longest = 255;
   if (text.size() > longest) return false;
   for (const char c : text) {
-    if (c <= ' ' || c == '\x7F') return false;  // bytes over 127 too: such names are written in ASCII
+    if (c <= ' ' || c == '\x7F' || c == ',') return false;  // bytes over 127 too: such names are written in ASCII
   }
   return true;
 }

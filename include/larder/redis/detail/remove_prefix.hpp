@@ -19,6 +19,24 @@
 namespace larder::redis::detail {
 inline namespace LARDER_ABI {
 
+// Finds out whether texts that come one after another go round in a circle, within three rounds (Brent's algorithm).
+class Cycle {
+ public:
+  bool has_closed(const std::string& next) {
+    if (next == kept_) return true;
+    if (++age_ == longest_age_) {
+      kept_ = next;
+      longest_age_ *= 2;
+      age_ = 0;
+    }
+    return false;
+  }
+
+ private:
+  std::string kept_;
+  std::uint64_t age_ = 0, longest_age_ = 1;
+};
+
 // Deletes all keys that begin with a prefix, on one node, as long as the generation of the client stays what it is.
 template <class DeadlineOfPiece>
 class PrefixRemoval {
@@ -26,17 +44,22 @@ class PrefixRemoval {
   PrefixRemoval(Client& node, std::string_view prefix, DeadlineOfPiece deadline)
       : node_(node), prefix_(prefix), deadline_(deadline) {}
 
-  // The keys of a page are deleted while the next page is read. SCAN may show a key twice, and DEL does not mind.
+  // The keys of a page are deleted while the next page is read. SCAN may show a key twice, and DEL does not mind. Its
+  // cursor goes through the table in one direction, also while that grows or shrinks: none comes a second time.
   template <class IsValid>
   void run(IsValid is_valid) {
     const std::string pattern = escaped(prefix_) + '*';
     std::string cursor = "0";
+    Cycle cycle;
     Reply::Array page;
     do {
       std::vector<Command> commands;
       commands.emplace_back("SCAN", cursor, "MATCH", pattern, "COUNT", keys_per_scan).expects(Reply::Kind::array);
       auto replies = run_with_deletions(std::move(commands), page);
       page = take_page(replies[0], cursor);
+      if (cycle.has_closed(cursor) && is_valid()) {
+        throw ProtocolError("SCAN: a cursor came a second time, so there is no end of it; keys may be left");
+      }
     } while (cursor != "0" && is_valid());
     run_with_deletions({}, page);
   }

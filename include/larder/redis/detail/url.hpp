@@ -158,6 +158,9 @@ inline void split_host(std::string_view text, std::vector<Url::Setting>& setting
   }
   const bool has_port = text.find(':') != std::string_view::npos;
   const std::string_view host = take_until(text, ':');
+  if (text.find(':') != std::string_view::npos) {
+    throw_bad_option("host", "must be followed by one ':' and the port; an IPv6 address is written in brackets: [::1]");
+  }
   if (!host.empty()) settings.push_back({"host", host});
   if (has_port) settings.push_back({"port", text});
 }
