@@ -45,6 +45,18 @@ TYPED = [
     ('ages.get_many_or_load(std::vector<std::string>(), 60, [] { return 1; });',
      "TypedCache::get_many_or_load needs a loader(const std::vector<Key>&)"),
 ]
+NO_CODEC = "there is no Codec for this type: specialize larder::Codec<T>"
+USES = """view.get(1); view.set(1, Own()); view.add(1, Own(), 60); view.get_many({1, 2}); view.set_many({{1, Own()}});
+  view.get_or_load(1, 60, [] { return Own(); });
+  view.get_many_or_load({1, 2}, 60, [](const auto&) { return std::map<int, Own>(); });"""
+UNCODED = [
+    "larder::TypedCache<int, Own>(cache).set(1, Own());",
+    "larder::TypedCache<int, Own> view(cache); " + USES,
+    "larder::TypedCache<int, std::optional<Own>> view(cache); " + USES,
+    "larder::TypedCache<Own, int>(cache).erase_many({Own()});",
+    "larder::TypedCache<int, int, larder::Codec<std::string>>(cache).get(1);",
+    'larder::LoadingCache<int, Own>(cache, "", 60, [](int) { return Own(); }).get(1);',
+]
 ARGUMENT = "an argument is a text, an integer, a Key or a Value"
 COMMANDS = [
     ('Command("GET", nullptr);', ARGUMENT),
@@ -58,6 +70,7 @@ NO_COMMANDS = ["Command();", "Command{};", "Command(Key{\"a\"});", "Command(42);
 FUNCTIONS = {
     "base_cache": "void use(larder::BaseCache& cache)",
     "typed_cache": "void use(larder::TypedCache<std::string, int>& ages)",
+    "loading_cache": "struct Own {};\nvoid use(larder::BaseCache& cache)",
     "redis/command": "using namespace larder::redis;\nvoid use()",
 }
 
@@ -67,6 +80,7 @@ def compile(body, header="base_cache", standard="c++17"):
 #include <cstddef>
 #include <larder/{header}.hpp>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 {FUNCTIONS[header]} {{
@@ -101,6 +115,7 @@ def check_old_standard():
 
 refused = [("base_cache", *case) for case in REFUSED] + [("base_cache", body, None) for body in NO_CONVERSION]
 refused += [("typed_cache", *case) for case in TYPED]
+refused += [("loading_cache", body, NO_CODEC) for body in UNCODED]
 refused += [("redis/command", *case) for case in COMMANDS] + [("redis/command", body, None) for body in NO_COMMANDS]
 with ThreadPoolExecutor() as pool:
     checks = [pool.submit(check_accepted, "base_cache", standard, ACCEPTED) for standard in ("c++17", "c++20")]

@@ -44,6 +44,35 @@ std::optional<Integer> parse_decimal(std::string_view bytes) {
   return value;
 }
 
+template <class T, class ItsCodec, class = void>
+struct IsCodec : std::false_type {};
+template <class T, class ItsCodec>
+struct IsCodec<T, ItsCodec,
+               std::void_t<decltype(ItsCodec::encode(std::declval<const T&>(), std::declval<std::string&>())),
+                           decltype(ItsCodec::decode(std::declval<std::string_view>()))>>
+    : std::is_convertible<decltype(ItsCodec::decode(std::declval<std::string_view>())), std::optional<T>> {};
+
+// Stands in for a codec that is missing, so that this is the only error.
+template <class T>
+struct NoCodec {
+  static void encode(const T& value, std::string& bytes);
+  static std::optional<T> decode(std::string_view bytes);
+};
+
+// Fails with one sentence if it is no codec of T.
+template <class T, class ItsCodec>
+constexpr bool is_codec() {
+  constexpr bool is = IsCodec<T, ItsCodec>::value;
+  static_assert(is,
+                "there is no Codec for this type: specialize larder::Codec<T>, name a class with encode() and decode() "
+                "as the last argument of TypedCache, or include larder/codec/json.hpp");
+  return is;
+}
+
+// Is named where it is used: a codec may be specialized after a cache was declared.
+template <class T, class ItsCodec = Codec<T>>
+using CodecFor = std::conditional_t<is_codec<T, ItsCodec>(), ItsCodec, NoCodec<T>>;
+
 template <class T>
 struct EnumNumber {
   using Underlying = std::underlying_type_t<T>;  // if that is no integer, as wide as it can be
@@ -121,7 +150,7 @@ struct Codec<std::optional<T>> {
   static void encode(const std::optional<T>& value, std::string& bytes) {
     bytes += mark;
     bytes += value ? '1' : '0';
-    if (value) Codec<T>::encode(*value, bytes);
+    if (value) detail::CodecFor<T>::encode(*value, bytes);
   }
   static std::optional<std::optional<T>> decode(std::string_view bytes) {
     using Some = std::optional<std::optional<T>>;
@@ -129,7 +158,7 @@ struct Codec<std::optional<T>> {
     bytes.remove_prefix(mark.size());
     if (bytes == "0") return Some(std::in_place, std::nullopt);
     if (bytes.empty() || bytes.front() != '1') return std::nullopt;
-    auto value = Codec<T>::decode(bytes.substr(1));
+    std::optional<T> value = detail::CodecFor<T>::decode(bytes.substr(1));
     return value ? Some(std::in_place, std::move(value)) : std::nullopt;
   }
 };

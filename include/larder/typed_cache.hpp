@@ -141,11 +141,11 @@ class TypedCache {
       std::vector<std::pair<std::string, std::string>> encoded;
       for (auto&& item : items) {
         auto&& [key, value] = item;
-        encoded.emplace_back(detail::KeyText(state_->prefix, detail::key_of<Key>(key)).text(), std::string());
+        std::string name(detail::KeyText(state_->prefix, detail::key_of<Key>(key)).text());
         if constexpr (std::is_same_v<std::decay_t<decltype(value)>, Value>) {
-          ValueCodec::encode(value, encoded.back().second);
+          encoded.emplace_back(std::move(name), encode(value));
         } else {
-          ValueCodec::encode(detail::make_value<Value>(value), encoded.back().second);
+          encoded.emplace_back(std::move(name), encode(detail::make_value<Value>(value)));
         }
       }
       state_->cache->set_many(encoded, adjusted(expires));
@@ -251,7 +251,7 @@ class TypedCache {
   }
   static std::string encode(const Value& value) {
     std::string bytes;
-    ValueCodec::encode(value, bytes);
+    detail::CodecFor<Value, ValueCodec>::encode(value, bytes);
     return bytes;
   }
 

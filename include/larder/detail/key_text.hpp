@@ -30,7 +30,7 @@ class KeyText {
       join(prefix, {digits.data(), static_cast<std::size_t>(end - digits.data())}, true);
     } else {
       long_ = prefix;
-      Codec<Key>::encode(key, long_);
+      CodecFor<Key>::encode(key, long_);
       text_ = long_;
     }
   }

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <type_traits>
 
+#include "../codec.hpp"
 #include "../version.hpp"
 #include "flight.hpp"
 #include "load_view.hpp"
@@ -28,7 +29,7 @@ template <class Value, class ValueCodec>
 std::optional<Value> decode(const LoadView& view, std::string_view key, std::string_view bytes) {
   std::optional<Value> value;
   try {
-    value = ValueCodec::decode(bytes);
+    value = CodecFor<Value, ValueCodec>::decode(bytes);
   } catch (...) {
     if (thread_ends()) throw;
   }
@@ -41,7 +42,7 @@ template <class Value, class ValueCodec>
 LoadResult encode(const LoadView& view, std::string_view key, const Value& value) {
   LoadResult result;
   try {
-    ValueCodec::encode(value, result.bytes);
+    CodecFor<Value, ValueCodec>::encode(value, result.bytes);
     result.kind = LoadResult::Kind::value;
     return result;
   } catch (...) {

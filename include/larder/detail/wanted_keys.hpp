@@ -141,8 +141,8 @@ class WantedKeys {
       return value;
     } else {
       std::string bytes;
-      ValueCodec::encode(value, bytes);
-      return ValueCodec::decode(bytes);
+      CodecFor<Value, ValueCodec>::encode(value, bytes);
+      return CodecFor<Value, ValueCodec>::decode(bytes);
     }
   }
 
