@@ -344,6 +344,17 @@ TEST_CASE("a server that a sentinel names is not believed before it says that it
   }
 }
 
+TEST_CASE("sentinels on a slow network are given time as connect_timeout says") {
+  AnsweringServer good(serve);
+  const std::atomic<int> port{good.port()};
+  AnsweringServer slow([&](const Words& words) {
+    std::this_thread::sleep_for(250ms);
+    return names(port)(words);
+  });
+  RedisCache cache("redis+sentinel://" + slow.address() + "/main?connect_timeout=5s&command_timeout=5s");
+  CHECK(cache.get("key") == larder::testing::value_of("key"));
+}
+
 TEST_CASE("what is no address is not used") {
   AnsweringServer good(serve);
   const std::atomic<int> port{good.port()};

@@ -59,6 +59,7 @@ TEST_CASE("a URL of several hosts that cannot be used is refused, and the messag
            Case{"redis+sentinel://h/main/x", "database"},
            Case{"redis+sentinel://h/main?sentinel_check=0", "sentinel_check"},
            Case{"redis+sentinel://h/main?sentinel_check=1", "sentinel_check"},
+           Case{"redis+sentinel://h/main?sentinel_check=1000000min", "sentinel_check"},
            Case{"redis+sentinel://h/main?sentinel_nonsense=1", "sentinel_nonsense"},
            Case{"redis+sentinel://h/main?sentinel_check=1s&sentinel_check=2s", "sentinel_check: is given twice"},
            Case{"redis+sentinel://h/main?sentinel_tls=no", "sentinel_tls"},
@@ -72,6 +73,25 @@ TEST_CASE("a URL of several hosts that cannot be used is refused, and the messag
     const std::string address = url;
     CHECK_THAT(larder::testing::message_of<InvalidArgument>([&] { (void)make_client(address); }),
                Catch::Matchers::ContainsSubstring(part));
+  }
+}
+
+TEST_CASE("options of a Sentinel that were set by hand are checked when it is made") {
+  larder::redis::Sentinel::Options options;
+  const auto message = [&] {
+    return larder::testing::message_of<InvalidArgument>([&] { larder::redis::Sentinel({"h"}, "main", options); });
+  };
+  SECTION("of the primary") {
+    options.primary.connections = 0;
+    CHECK_THAT(message(), Catch::Matchers::ContainsSubstring("connections"));
+  }
+  SECTION("its database") {
+    options.primary.database = -1;
+    CHECK_THAT(message(), Catch::Matchers::ContainsSubstring("database"));
+  }
+  SECTION("sentinel_check") {
+    options.sentinel_check = (std::chrono::milliseconds::max)();
+    CHECK_THAT(message(), Catch::Matchers::ContainsSubstring("sentinel_check"));
   }
 }
 

@@ -69,15 +69,16 @@ class Sentinel : public Client {
   using Node = detail::Node;
   using Finder = detail::PrimaryFinder;
 
-  static constexpr std::chrono::milliseconds longest_question{200};  // one that hangs holds up who asks it in passing
-
   static Options default_options() { return {}; }
 
   static Finder::Settings settings(const std::vector<std::string>& sentinels, std::string name, Options options) {
     Finder::Settings settings;
     settings.sentinels = detail::read_hosts(sentinels, 26379);
     if (name.empty()) throw InvalidArgument("Sentinel: the name of the primary must not be empty");
-    if (options.sentinel_check.count() <= 0) detail::throw_bad_option("sentinel_check", "must be more than 0");
+    if (options.sentinel_check.count() <= 0 || options.sentinel_check > std::chrono::hours(24 * 365)) {
+      detail::throw_bad_option("sentinel_check", "must be more than 0, and at most a year");
+    }
+    options.primary.validate();
     settings.name = std::move(name);
     settings.node = options.primary;
     settings.node.primary_only = true;
@@ -87,8 +88,10 @@ class Sentinel : public Client {
     settings.sentinel.credentials = nullptr;
     settings.sentinel.username = std::move(options.sentinel_username);
     settings.sentinel.password = std::move(options.sentinel_password);
+    // One that hangs holds up who asks it in passing.
+    const auto longest = (std::max)(std::chrono::milliseconds(200), settings.sentinel.connect_timeout * 2 / 5);
     for (auto* timeout : {&settings.sentinel.connect_timeout, &settings.sentinel.command_timeout}) {
-      *timeout = (std::min)(*timeout, longest_question);
+      *timeout = (std::min)(*timeout, longest);
     }
     settings.sentinel.database = 0;
     settings.sentinel.connections = 1;
