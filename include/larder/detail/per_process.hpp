@@ -30,6 +30,12 @@ class PerProcess {
     return node == nullptr ? nullptr : &node->object;
   }
 
+  // The object of this process, or null if there was no need of it yet.
+  T* own() noexcept {
+    Node* const node = node_.load(std::memory_order_acquire);
+    return node != nullptr && node->generation == process_generation() ? &node->object : nullptr;
+  }
+
   // Made from `arguments` if it has to be made.
   template <class... Arguments>
   T& get(const Arguments&... arguments) {

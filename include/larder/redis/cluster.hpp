@@ -96,20 +96,21 @@ class Cluster : public Client {
 
   // One command goes straight to its node, which nearly always gives the reply.
   void do_run(const Command* commands, std::size_t count, Reply* replies, std::optional<Deadline> deadline) override {
-    Keeper& keeper = keeper_.get(settings_);
-    if (count != 1 || keeper.is_due() || !keeper.has_map()) return route(nullptr, commands, count, replies, deadline);
-    detail::Node& node = keeper.place_of(*commands, nullptr);
-    detail::PoolCall call(node.pool, commands, 1, replies, deadline);
-    try {
-      call.finish();
-    } catch (const ConnectionError& error) {
-      detail::Delivery delivery(keeper, nullptr, commands, 1, replies, deadline, limit(deadline, call.began()),
-                                nullptr);
-      return delivery.go_on_after(node, error);
+    Keeper* const keeper = keeper_.own();
+    if (count != 1 || !keeper || keeper->is_due() || !keeper->has_map()) {
+      return route(nullptr, commands, count, replies, deadline);
     }
-    if (replies->kind() != Reply::Kind::failure) return;
-    detail::Delivery delivery(keeper, nullptr, commands, 1, replies, deadline, limit(deadline, call.began()), nullptr);
-    delivery.go_on_after(node);
+    const detail::TimePoint began = std::chrono::steady_clock::now();
+    detail::Node& node = keeper->place_of(*commands, nullptr);
+    const auto delivery = [&] {
+      return detail::Delivery(*keeper, nullptr, commands, 1, replies, deadline, limit(deadline, began), nullptr);
+    };
+    try {
+      detail::PoolCall::run_since(began, node.pool, *commands, *replies, deadline);
+    } catch (const ConnectionError& error) {
+      return delivery().go_on_after(node, error);
+    }
+    if (replies->kind() == Reply::Kind::failure) delivery().go_on_after(node);
   }
 
   void route(detail::Node* keyless, const Command* commands, std::size_t count, Reply* replies,

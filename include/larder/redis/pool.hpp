@@ -87,7 +87,7 @@ class Pool : public Client {
   void do_run(const Command* commands, std::size_t count, Reply* replies, std::optional<Deadline> deadline) override {
     refuse_those_for_own_connections(commands, count);
     const detail::NoCancellation until_end;
-    detail::Call call = make_call(commands, count, replies, deadline);
+    detail::Call call = make_call(std::chrono::steady_clock::now(), commands, count, replies, deadline);
     detail::Scheduler& its_scheduler = scheduler();
     its_scheduler.finish(call);
     if (call.failure) detail::throw_failure_of(call, its_scheduler.address(), options_);
@@ -103,12 +103,11 @@ class Pool : public Client {
                           " changes its connection or keeps it busy, and this client's connections are shared");
   }
 
-  detail::Call make_call(const Command* commands, std::size_t count, Reply* replies,
+  detail::Call make_call(detail::TimePoint began, const Command* commands, std::size_t count, Reply* replies,
                          std::optional<Deadline> deadline) const noexcept {
-    const auto now = std::chrono::steady_clock::now();
-    if (deadline) return {commands, count, replies, now, *deadline, *deadline};
-    const auto end = now + options_.command_timeout;
-    return {commands, count, replies, now, end, end + options_.connect_timeout};
+    if (deadline) return {commands, count, replies, began, *deadline, *deadline};
+    const auto end = began + options_.command_timeout;
+    return {commands, count, replies, began, end, end + options_.connect_timeout};
   }
 
   // That of this process. A forked child cannot use its parent's, nor even free it: another thread may have been at

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <optional>
 
@@ -30,7 +31,7 @@ class PoolCall {
            std::optional<Deadline> deadline = std::nullopt)
       : options_(pool.options_),
         scheduler_(pool.scheduler()),
-        call_(pool.make_call(commands, count, replies, deadline)) {
+        call_(pool.make_call(std::chrono::steady_clock::now(), commands, count, replies, deadline)) {
     Pool::refuse_those_for_own_connections(commands, count);
   }
   PoolCall(const PoolCall&) = delete;
@@ -53,8 +54,16 @@ class PoolCall {
     if (call_.failure) throw_failure_of(call_, scheduler_.address(), options_);
   }
 
-  // When it was made.
-  TimePoint began() const noexcept { return call_.started; }
+  // Pool::run() of one command, for which the time allowed counts from `began`.
+  static void run_since(TimePoint began, Pool& pool, const Command& command, Reply& reply,
+                        std::optional<Deadline> deadline) {
+    if (command.needs_own_connection()) Pool::refuse(command);
+    const NoCancellation until_end;
+    Call call = pool.make_call(began, &command, 1, &reply, deadline);
+    Scheduler& scheduler = pool.scheduler();
+    scheduler.finish(call);
+    if (call.failure) throw_failure_of(call, scheduler.address(), pool.options_);
+  }
 
   // Calls made from now on go over new connections, to where the host's name leads then; the idle ones are closed.
   static void renounce_connections(Pool& pool, const char* reason) { pool.scheduler().renounce_connections(reason); }
