@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -98,29 +99,70 @@ TEST_CASE("a planned failover is not noticed") {
   check_nothing_was_noticed("planned failovers", load.finish());
 }
 
-TEST_CASE("a primary dies, and calls succeed as soon as its replica has taken over") {
-  const bool freezes = GENERATE(false, true);
+TEST_CASE("a primary goes, and calls succeed as soon as its replica has taken over") {
+  const std::string how = GENERATE("kill -9", "SHUTDOWN", "SIGSTOP");
+  const bool freezes = how == "SIGSTOP";
   ClusterUnderLoad use("command_timeout=250ms&connect_timeout=250ms");
+  RedisCache idle(use.cluster.url(), "load:");  // makes no call until the old primary is back
+  std::string name = "0";
+  while (use.cluster.first_owner_of("load:" + name) != 0) name = std::to_string(std::stoi(name) + 1);
+  idle.set(name, name + " is at version 1");
   VersionedLoad load(use.cache, threads);
   const auto before = load.take();
   CHECK(before.errors == 0);
   if (freezes) {
     use.cluster.node(0).freeze();
+  } else if (how == "SHUTDOWN") {
+    use.cluster.node(0).shut_down();
   } else {
     use.cluster.node(0).kill();
   }
   REQUIRE(use.cluster.await_takeover(0, 3));
   const auto recovered = Clock::now();
   load.await_turns(500);
-  const auto seen = load.finish();
+  const auto seen = load.take();
   const auto late = std::chrono::duration_cast<larder::testing::milliseconds>(seen.last_error - recovered);
-  std::printf("%s: %s; last error %lld ms after the recovery\n", freezes ? "SIGSTOP" : "kill -9", seen.text().c_str(),
+  std::printf("%s: %s; last error %lld ms after the recovery\n", how.c_str(), seen.text().c_str(),
               static_cast<long long>(late.count()));
   INFO(seen.text());
   CHECK(seen.wrong == 0);
   CHECK(late < 250ms + (freezes ? 250ms : 0ms) + larder::testing::slack);
   CHECK(seen.longest < 500ms + larder::testing::slack);
-  if (freezes) use.cluster.node(0).thaw();
+  use.cache.set(name, name + " is at version 2");
+  if (!freezes) return;
+  use.cluster.node(0).thaw();
+  REQUIRE(larder::testing::eventually([&] { return !use.cluster.is_primary(0); }));
+  load.await_turns(2);
+  load.take();  // what the old primary answered before it knew
+  CHECK(idle.get(name) == name + " is at version 2");
+  load.await_turns(100);
+  check_nothing_was_noticed("SIGCONT", load.finish());
+}
+
+TEST_CASE("a node joins, gets slots, gives them back and leaves: nobody notices, and nobody needs it afterwards") {
+  ClusterUnderLoad use(0);
+  VersionedLoad load(use.cache, threads);
+  const std::size_t guest = use.cluster.add_node();
+  use.cluster.meet();
+  std::set<std::size_t> slots;
+  for (std::size_t i = 0; i < 10 * threads; ++i)
+    slots.insert(use.slot_of(VersionedLoad::key(i % threads, i / threads)));
+  for (const std::size_t slot : slots) use.cluster.move(slot, use.cluster.first_owner(slot), guest);
+  RedisCache late("redis+cluster://" + use.cluster.address(guest) + "?client_name=late", "late:");
+  VersionedLoad late_load(late, 2);
+  CHECK(use.cluster.node(guest).clients_with("name=late").size() != 0);
+  for (const std::size_t slot : slots) use.cluster.move(slot, guest, use.cluster.first_owner(slot));
+  load.await_turns(20);
+  late_load.await_turns(20);
+  CHECK(larder::testing::eventually([&] { return use.cluster.node(guest).clients_with("name=late").empty(); }));
+  use.cluster.remove(guest);
+  for (const std::size_t slot : slots) {  // so that the map is asked for again
+    use.cluster.move(slot, use.cluster.first_owner(slot), (use.cluster.first_owner(slot) + 1) % 3);
+  }
+  load.await_turns(100);
+  late_load.await_turns(100);
+  check_nothing_was_noticed("scale out and in", load.finish());
+  check_nothing_was_noticed("by the node that left", late_load.finish());
 }
 
 TEST_CASE("clear() is complete while slots move") {

@@ -40,7 +40,7 @@ class RedisCluster {
     for (std::size_t i = primaries; i < size(); ++i) replicate(i, i % primaries);
     for (std::size_t i = primaries; i < size(); ++i) await_replica(i);
     if (replicas_each != 0) {  // without it no node tells of its replicas, and none of them takes over
-      demand([&] { return occurrences(node(0).ask({"CLUSTER", "SLOTS"}), "127.0.0.1") >= size(); });
+      demand([&] { return named_in_map("127.0.0.1") >= size(); });
     }
   }
 
@@ -66,9 +66,19 @@ class RedisCluster {
     return owner;
   }
 
+  /// How often the first node names a host when it is asked who has which slots.
+  std::size_t named_in_map(std::string_view host) {
+    const std::string map = node(0).ask({"CLUSTER", "SLOTS"});
+    std::size_t count = 0;
+    for (std::size_t at = 0; (at = map.find(host, at)) != std::string::npos; at += host.size()) ++count;
+    return count;
+  }
+
   static std::size_t slot_of(RedisProcess& node, std::string_view key) {
     return std::stoul(node.ask({"CLUSTER", "KEYSLOT", key}));
   }
+  /// The primary that has a key at first.
+  std::size_t first_owner_of(std::string_view key) { return first_owner(slot_of(node(0), key)); }
 
   /// Starts a node that has no slots, and lets all know it if meet() follows.
   std::size_t add_node() {
@@ -99,6 +109,14 @@ class RedisCluster {
     for (std::size_t i = 0; i < size(); ++i) {
       demand([&] { return serves(i) && view_of(i).size() == size(); });
     }
+  }
+
+  /// All others forget a node, which stops.
+  void remove(std::size_t index) {
+    for (std::size_t i = 0; i < size(); ++i) {
+      if (i != index) node(i).ask({"CLUSTER", "FORGET", id(index)});
+    }
+    node(index).shut_down();
   }
 
   void replicate(std::size_t replica, std::size_t primary) {
@@ -219,12 +237,6 @@ class RedisCluster {
       view.insert(id + ' ' + flags + ' ' + primary + its_slots);
     }
     return view;
-  }
-
-  static std::size_t occurrences(const std::string& text, std::string_view what) {
-    std::size_t count = 0;
-    for (std::size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += what.size()) ++count;
-    return count;
   }
 
   template <class Condition>

@@ -98,6 +98,13 @@ class RedisProcess {
     process_ = -1;
   }
 
+  /// As an operator stops it; returns when it is gone.
+  void shut_down() {
+    ::kill(process_, SIGTERM);
+    ::waitpid(process_, nullptr, 0);
+    process_ = -1;
+  }
+
   /// SIGSTOP: it takes connections, and does nothing with them.
   void freeze() {
     ::kill(process_, SIGSTOP);

@@ -614,6 +614,32 @@ TEST_CASE("a server that is the wrong one gets no further batch") {
   CHECK(link.needs_check);
 }
 
+TEST_CASE("connections that are renounced take no further call, and go as soon as they are idle") {
+  Steps s;
+  FakeLink& link = s.open();
+
+  SECTION("an idle one") {
+    s.core.links().renounce();
+    CHECK(s.gone == 1);
+    CHECK(s.next("a") == "connect");
+  }
+  SECTION("one that owes a reply") {
+    s.next("a");
+    s.send(link);
+    s.end_calm();
+    CHECK(s.next("b") == "sleep");
+    s.core.links().renounce();
+    CHECK(s.gone == 0);
+    s.receive("a", link);
+    CHECK(s.caller("a").reply() == "a");
+    CHECK(s.next("a") == "leave");
+    CHECK(s.gone == 1);
+    CHECK(s.is_told("b"));
+    s.woke("b");
+    CHECK(s.next("b") == "connect");
+  }
+}
+
 TEST_CASE("a call that was started is under way without its thread") {
   Steps s;
   FakeLink& link = s.open();

@@ -98,6 +98,7 @@ struct LinkState {
   bool has_rested = false;               // has been idle since it was opened
   bool was_looked_at = false;            // nothing more had come when its leader's own call was done
   bool is_wrong_node = false;            // the server says that others should be asked: not to be used again
+  bool is_renounced = false;             // goes as soon as it is idle
   bool is_unusable = false;              // replies are owed to nobody
   bool is_broken = false;                // goes as soon as nobody sends on it
   bool is_timed = false;                 // the next reply tells how long a round trip takes

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -180,11 +181,11 @@ class MapKeeper {
     map_.set(*topology, teller, nodes_);
     if (auto primaries = map_.primaries(); primaries != known_) {
       known_ = std::move(primaries);
-      for (Node* node : nodes_.all()) {
-        if (std::binary_search(known_.begin(), known_.end(), node)) continue;
-        PoolCall::renounce_connections(node->pool, "the node has no slots");
-      }
       changes_.fetch_add(1, std::memory_order_release);
+    }
+    for (Node* node : nodes_.all()) {
+      if (std::binary_search(known_.begin(), known_.end(), node, std::less<>())) continue;
+      PoolCall::renounce_connections(node->pool, "the node has no slots");
     }
     return true;
   }
