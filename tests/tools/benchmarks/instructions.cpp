@@ -1,4 +1,5 @@
-// instructions OPERATION N SOCKET: an operation N times, for instructions.sh to count what one of them costs.
+// instructions OPERATION N SOCKET NODE: an operation N times, for instructions.sh to count what one of them costs. The
+// only node of a cluster is at NODE.
 
 #include <chrono>
 #include <cstddef>
@@ -9,6 +10,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace {
 
@@ -35,7 +37,7 @@ void get_miss(larder::RedisCache& cache, std::size_t times) {
   });
 }
 
-void run(const std::string& operation, std::size_t times, const std::string& socket) {
+void run(const std::string& operation, std::size_t times, const std::string& socket, const std::string& node) {
   if (operation == "memory_hit") {
     larder::MemoryCache cache;
     return get_hit(cache, times);
@@ -44,6 +46,10 @@ void run(const std::string& operation, std::size_t times, const std::string& soc
   options.unix_socket = socket;
   options.busy_poll = std::chrono::microseconds(0);
   options.command_timeout = std::chrono::seconds(30);
+  if (operation == "cluster_hit") {
+    larder::RedisCache cache(std::make_shared<larder::redis::Cluster>(std::vector<std::string>{node}, options));
+    return get_hit(cache, times);
+  }
   larder::RedisCache cache(std::make_shared<larder::redis::Pool>(options));
   if (operation == "get_hit") return get_hit(cache, times);
   if (operation == "get_miss") return get_miss(cache, times);
@@ -55,8 +61,8 @@ void run(const std::string& operation, std::size_t times, const std::string& soc
 }  // namespace
 
 int main(int argc, char** argv) try {
-  if (argc != 4) throw std::runtime_error("takes three arguments");
-  run(argv[1], std::strtoul(argv[2], nullptr, 10), argv[3]);
+  if (argc != 5) throw std::runtime_error("takes four arguments");
+  run(argv[1], std::strtoul(argv[2], nullptr, 10), argv[3], argv[4]);
 } catch (const std::exception& error) {
   std::fprintf(stderr, "instructions: %s\n", error.what());
   return 1;

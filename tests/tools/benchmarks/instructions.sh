@@ -7,14 +7,23 @@ cd "$(dirname "$0")/../../.."
 
 need compiler hiredis redis valgrind
 dir=$(mktemp -d)
-trap 'tests/tools/redis_server.sh stop "$dir/redis"; rm -rf "$dir"' EXIT
+stop() {
+  for server in redis node; do tests/tools/redis_server.sh stop "$dir/$server"; done
+  rm -rf "$dir"
+}
+trap stop EXIT
 tests/tools/redis_server.sh start "$dir/redis"
+port=$((20000 + RANDOM % 20000))
+tests/tools/redis_server.sh start "$dir/node" --port $port --bind 127.0.0.1 --cluster-enabled yes
+cli=${REDIS_CLI:-$(command -v redis-cli || command -v valkey-cli)}
+"$cli" -s "$dir/node/redis.sock" cluster addslotsrange 0 16383 >/dev/null
+until [[ $("$cli" -s "$dir/node/redis.sock" cluster info) == *cluster_state:ok* ]]; do sleep 0.1; done
 c++ -std=c++17 -O2 -I include tests/tools/benchmarks/instructions.cpp -o "$dir/instructions" -lhiredis -pthread
 
 # The whole program's, with a number of calls.
 count() {
   valgrind --tool=cachegrind --cache-sim=no --cachegrind-out-file=/dev/null "$dir/instructions" "$1" "$2" \
-    "$dir/redis/redis.sock" 2>&1 | tee "$dir/$1.log" | awk '/I +refs:/ { gsub(",", "", $NF); print $NF }'
+    "$dir/redis/redis.sock" 127.0.0.1:$port 2>&1 | tee "$dir/$1.log" | awk '/I +refs:/ { gsub(",", "", $NF); print $NF }'
 }
 
 # The difference of two runs is that of the calls alone.
@@ -27,7 +36,7 @@ per_call() {
 }
 
 recorded=tests/tools/benchmarks/instructions.txt
-operations=(get_hit get_miss set set_expiring memory_hit)
+operations=(get_hit get_miss set set_expiring cluster_hit memory_hit)
 for operation in "${operations[@]}"; do
   instructions=$(per_call "$operation")
   echo "$operation $instructions"
