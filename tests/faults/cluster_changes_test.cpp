@@ -148,12 +148,15 @@ TEST_CASE("a node joins, gets slots, gives them back and leaves: nobody notices,
   for (std::size_t i = 0; i < 10 * threads; ++i)
     slots.insert(use.slot_of(VersionedLoad::key(i % threads, i / threads)));
   for (const std::size_t slot : slots) use.cluster.move(slot, use.cluster.first_owner(slot), guest);
-  RedisCache late("redis+cluster://" + use.cluster.address(guest) + "?client_name=late", "late:");
+  const auto client = larder::redis::make_client("redis+cluster://" + use.cluster.address(guest) + "?client_name=late");
+  RedisCache late(client, "late:");
   VersionedLoad late_load(late, 2);
   CHECK(use.cluster.node(guest).clients_with("name=late").size() != 0);
   for (const std::size_t slot : slots) use.cluster.move(slot, guest, use.cluster.first_owner(slot));
   load.await_turns(20);
   late_load.await_turns(20);
+  use.cluster.await_agreement();
+  client->for_each_primary([](larder::redis::Client&) {});  // asks for the map
   CHECK(larder::testing::eventually([&] { return use.cluster.node(guest).clients_with("name=late").empty(); }));
   use.cluster.remove(guest);
   for (const std::size_t slot : slots) {  // so that the map is asked for again

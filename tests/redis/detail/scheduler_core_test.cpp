@@ -634,7 +634,7 @@ TEST_CASE("connections that are renounced take no further call, and go as soon a
     CHECK(s.caller("a").reply() == "a");
     CHECK(s.next("a") == "leave");
     CHECK(s.gone == 1);
-    CHECK(s.is_told("b"));
+    CHECK(s.is_notified("b"));
     s.woke("b");
     CHECK(s.next("b") == "connect");
   }

@@ -91,23 +91,23 @@ class InFlight {
 struct LinkState {
   LinkState() { received.reserve(InFlight::capacity); }
 
-  Call* leader = nullptr;                // whose thread receives, or is on the way
-  bool counts_as_batch = false;          // its leader takes others along
-  bool is_exclusive = false;             // is carrying out the large call of its leader
-  bool needs_check = false;              // has rested, and is asked whether it is sound before it is used
-  bool has_rested = false;               // has been idle since it was opened
-  bool was_looked_at = false;            // nothing more had come when its leader's own call was done
-  bool is_wrong_node = false;            // the server says that others should be asked: not to be used again
-  bool is_renounced = false;             // goes as soon as it is idle
-  bool is_unusable = false;              // replies are owed to nobody
-  bool is_broken = false;                // goes as soon as nobody sends on it
-  bool is_timed = false;                 // the next reply tells how long a round trip takes
-  std::size_t awaited = 0;               // entries in flight whose caller is there
-  InFlight in_flight;                    // what is owed
-  std::size_t in_place = 0;              // belongs to the leader: replies that it has put where they belong
-  std::vector<Reply> received;           // belongs to the leader: replies to be handed out
-  std::atomic<bool> sending{false};      // a thread sends without the lock; only that thread sets it to false
-  std::atomic<std::int64_t> sent_at{0};  // written by the thread that sends: when, in nanoseconds
+  Call* leader = nullptr;                  // whose thread receives, or is on the way
+  bool counts_as_batch = false;            // its leader takes others along
+  bool is_exclusive = false;               // is carrying out the large call of its leader
+  bool needs_check = false;                // has rested, and is asked whether it is sound before it is used
+  bool has_rested = false;                 // has been idle since it was opened
+  bool was_looked_at = false;              // nothing more had come when its leader's own call was done
+  bool is_renounced = false;               // goes as soon as it is idle
+  bool is_unusable = false;                // replies are owed to nobody
+  bool is_broken = false;                  // goes as soon as nobody sends on it
+  bool is_timed = false;                   // the next reply tells how long a round trip takes
+  std::size_t awaited = 0;                 // entries in flight whose caller is there
+  InFlight in_flight;                      // what is owed
+  std::size_t in_place = 0;                // belongs to the leader: replies that it has put where they belong
+  std::vector<Reply> received;             // belongs to the leader: replies to be handed out
+  std::atomic<bool> is_wrong_node{false};  // others should be asked: not to be used again; read without the lock
+  std::atomic<bool> sending{false};        // a thread sends without the lock; only that thread sets it to false
+  std::atomic<std::int64_t> sent_at{0};    // written by the thread that sends: when, in nanoseconds
 };
 
 template <class Connection>
