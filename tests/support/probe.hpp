@@ -1,7 +1,9 @@
 #pragma once
 
 #include <hiredis/hiredis.h>
+#include <sys/socket.h>
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdlib>
 #include <memory>
@@ -36,7 +38,8 @@ inline Context connect(const Address& address) {
   return context;
 }
 
-/// What the server answers over hiredis alone; null if the connection is lost.
+/// What the server answers over hiredis alone; null if the connection is lost. That raises no SIGPIPE, unlike hiredis'
+/// own sending.
 inline RawReply ask(redisContext& context, const std::vector<std::string_view>& words) {
   std::vector<const char*> texts;
   std::vector<std::size_t> sizes;
@@ -44,8 +47,24 @@ inline RawReply ask(redisContext& context, const std::vector<std::string_view>& 
     texts.push_back(word.data());
     sizes.push_back(word.size());
   }
-  return RawReply(
-      static_cast<redisReply*>(redisCommandArgv(&context, static_cast<int>(words.size()), texts.data(), sizes.data())));
+  char* command = nullptr;
+  const auto size = redisFormatCommandArgv(&command, static_cast<int>(words.size()), texts.data(), sizes.data());
+  if (size < 0) throw std::bad_alloc();
+  const std::unique_ptr<char, decltype(&redisFreeCommand)> owner(command, redisFreeCommand);
+#ifdef MSG_NOSIGNAL
+  constexpr int flags = MSG_NOSIGNAL;
+#else
+  constexpr int flags = 0;
+#endif
+  for (std::size_t sent = 0; sent < static_cast<std::size_t>(size);) {
+    const auto count = ::send(context.fd, command + sent, static_cast<std::size_t>(size) - sent, flags);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return nullptr;
+    sent += static_cast<std::size_t>(count);
+  }
+  void* reply = nullptr;
+  redisGetReply(&context, &reply);
+  return RawReply(static_cast<redisReply*>(reply));
 }
 
 /// A reply as text, the elements of an array a line each.
