@@ -323,9 +323,19 @@ TEST_CASE("a call that has no map keeps to one budget, though nobody answers") {
   std::vector<std::chrono::nanoseconds> times;
   for (int i = 0; i < 5; ++i) {
     const auto begin = std::chrono::steady_clock::now();
-    CHECK_THROWS_AS(cache.get("key"), larder::ConnectionError);
+    const std::string message = message_of<larder::ConnectionError>([&] { cache.get("s3cr3t"); });
     times.push_back(std::chrono::steady_clock::now() - begin);
+    CHECK_THAT(message, Catch::Matchers::ContainsSubstring(node.address() + ": ") &&
+                            Catch::Matchers::ContainsSubstring(": no answer within "));
   }
+  std::this_thread::sleep_for(200ms);                       // when the map may be asked for again
+  larder::testing::in_threads(4, [&](const std::string&) {  // one asks, the others wait for the answer
+    const std::string reason = message_of<larder::TimeoutError>([&] { cache.get("s3cr3t"); });
+    if (reason.find("no node of the cluster tells its map; " + node.address()) != 0) throw std::runtime_error(reason);
+  });
+  const std::string message = message_of<larder::ConnectionError>([&] { cache.clear(); });
+  CHECK_THAT(message, Catch::Matchers::StartsWith("no node of the cluster tells its map; " + node.address() + ": "));
+  CHECK_THAT(message, !Catch::Matchers::ContainsSubstring("unknown"));
   std::sort(times.begin(), times.end());
   CHECK(times[2] < budget + 300ms);  // with a second budget after the first: 1700 ms
 }

@@ -64,8 +64,8 @@ struct Call {
   }
   // Whether it may have been carried out, and that matters.
   bool has_unknown_outcome() const noexcept {
-    return was_sent &&
-           std::any_of(commands, commands + count, [](const Command& command) { return !is_read(command.name()); });
+    return was_sent && std::any_of(commands, commands + count,
+                                   [](const Command& command) { return !changes_nothing(command.head()); });
   }
   // Whether it shares no connection while it is under way.
   bool travels_alone() const noexcept { return is_large || is_suspect; }

@@ -38,6 +38,7 @@ class MapKeeper {
 
   explicit MapKeeper(const Settings& settings) : nodes_(settings.node, settings.seeds) {
     for (const Endpoint& seed : settings.seeds) seeds_.push_back(&nodes_.at(seed));
+    asked_ = seeds_.front();
   }
 
   // Where a command belongs, as far as is known; without a key, that is `keyless`, if it is given. While the owner of
@@ -129,11 +130,15 @@ class MapKeeper {
   };
 
   // Brings the map up to date for a caller who cannot go on without it. Throws ConnectionError if the servers form no
-  // cluster: a key would be on one of them today, and on another tomorrow.
+  // cluster: a key would be on one of them today, and on another tomorrow. Throws TimeoutError if there has never been
+  // a map, and the time is over.
   void refresh_now(Deadline deadline) {
     auto pass = gate_.enter_or_wait(deadline);
-    if (pass) refresh(pass, deadline);
-    const Node* const stranger = has_map() ? nullptr : stranger_.load();
+    const std::string problem =
+        pass ? refresh(pass, deadline) : to_string(asked_.load()->endpoint) + ": another call waits for it";
+    if (has_map()) return;
+    const Node* const stranger = stranger_.load();
+    if (!stranger && std::chrono::steady_clock::now() >= deadline) throw TimeoutError(no_map_text + problem);
     if (!stranger) return;
     throw ConnectionError(to_string(stranger->endpoint) +
                           ": the server is no node of a cluster (the URL of a single server is redis://)");
@@ -143,11 +148,12 @@ class MapKeeper {
   void demand(Deadline deadline) {
     auto pass = gate_.enter_anyway(deadline);
     const std::string problem = pass ? refresh(pass, deadline) : "the time allowed ran out";
-    if (!problem.empty()) throw ConnectionError("no node of the cluster tells its map; " + problem);
+    if (!problem.empty()) throw ConnectionError(no_map_text + problem);
   }
 
  private:
   static constexpr int max_answers = 4;  // that are no map
+  static constexpr const char* no_map_text = "no node of the cluster tells its map; ";
 
   // Asks one after another until one tells the map. Returns why there is none, or nothing.
   std::string refresh(RefreshGate::Pass& pass, Deadline deadline) {
@@ -158,6 +164,7 @@ class MapKeeper {
     for (Node* node : nodes) {
       const Deadline now = std::chrono::steady_clock::now();
       if (answers == max_answers || now >= deadline) break;
+      asked_.store(node);
       try {  // one that hangs leaves time for the next
         const Deadline end = node == nodes.back() ? deadline : now + (deadline - now) / 2;
         Reply reply = node->pool.run(Command("CLUSTER", "SLOTS"), end);
@@ -215,6 +222,7 @@ class MapKeeper {
   std::vector<Node*> known_;               // who was a primary then
   std::atomic<std::uint64_t> changes_{0};  // of that
   std::atomic<bool> is_due_{true};
+  std::atomic<Node*> asked_{nullptr};     // the last by refresh()
   std::atomic<Node*> hint_{nullptr};      // whom to ask first
   std::atomic<Node*> suspect_{nullptr};   // whom to ask last
   std::atomic<Node*> stranger_{nullptr};  // a server that is no node of a cluster

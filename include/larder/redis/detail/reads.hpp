@@ -23,5 +23,13 @@ constexpr bool is_read(std::string_view name) noexcept {
   return false;
 }
 
+// The same of an encoded command.
+inline bool changes_nothing(std::string_view encoded) noexcept {
+  encoded.remove_prefix(encoded.find('$'));
+  const std::string_view name = take_word(encoded);
+  if (!is_same_word(name, "CLUSTER")) return is_read(name);
+  return !encoded.empty() && is_same_word(take_word(encoded), "SLOTS");
+}
+
 }  // namespace LARDER_ABI
 }  // namespace larder::redis::detail
