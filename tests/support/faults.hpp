@@ -268,11 +268,14 @@ inline void check(const Tally& tally) {
 class Load {
  public:
   template <class Body>
-  Load(std::size_t threads, Body body, std::size_t turns = SIZE_MAX) : tallies_(threads) {
+  Load(std::size_t threads, Body body, std::size_t turns = SIZE_MAX) : tallies_(threads), done_(threads) {
     for (std::size_t thread = 0; thread < threads; ++thread) {
       threads_.emplace_back([this, body, thread, turns] {
         Tally tally;
-        for (std::size_t turn = 0; turn < turns && !finished_; ++turn) body(tally, thread, turn);
+        for (std::size_t turn = 0; turn < turns && !finished_; ++turn) {
+          body(tally, thread, turn);
+          ++done_[thread];
+        }
         tallies_[thread] = std::move(tally);
       });
     }
@@ -282,6 +285,14 @@ class Load {
   Tally finish() {
     stop();
     return sum();
+  }
+  /// Waits until each thread has done `turns` more turns.
+  void await_turns(std::size_t turns) {
+    const std::vector<std::size_t> before(done_.begin(), done_.end());
+    for (std::size_t thread = 0; thread < done_.size(); ++thread) {
+      if (!eventually([&] { return done_[thread] >= before[thread] + turns; }))
+        throw std::runtime_error("a call hangs");
+    }
   }
   /// Waits until all turns are done.
   Tally join() {
@@ -304,6 +315,7 @@ class Load {
 
   std::atomic<bool> finished_{false};
   std::vector<Tally> tallies_;
+  std::vector<std::atomic<std::size_t>> done_;  // turns of each thread
   std::vector<std::thread> threads_;
 };
 

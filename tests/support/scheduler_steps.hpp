@@ -46,6 +46,7 @@ class FakeConnection {
   void begin_batch() noexcept { has_sent_ = false; }
   bool has_sent() const noexcept { return has_sent_; }
   redis::Deadline used() const noexcept { return used_; }
+  void doubt() noexcept { used_ = {}; }
   void mark_unusable() noexcept {}
 
   bool send_one() {

@@ -595,6 +595,29 @@ TEST_CASE("a reply that nobody asked for goes to nobody, and ends the connection
   CHECK(s.next("b") == "connect");
 }
 
+TEST_CASE("when a connection has broken, the others are looked at before they are used for another batch") {
+  Steps s(2);
+  FakeLink& broken = s.open();
+  CHECK(s.next("a") == "advance");
+  CHECK(s.next("b") == "connect");
+  s.connect("b");
+  CHECK(s.next("b") == "advance");
+  FakeLink& other = *s.link;
+  s.send(broken);
+  s.send(other);
+  s.end_calm();
+  CHECK(s.next("c") == "sleep");
+  CHECK_FALSE(other.is_doubtful);
+  s.lose(broken);
+  CHECK(other.is_doubtful);
+  s.receive("b", other);
+  CHECK(s.next("b") == "leave");  // it hands nothing over
+  CHECK(s.next("a") == "advance");
+  CHECK(s.link == &other);
+  CHECK(other.needs_check);
+  CHECK(other.connection->used() == TimePoint());  // as one that has rested
+}
+
 TEST_CASE("a server that is the wrong one gets no further batch") {
   Steps s;
   FakeLink& link = s.open();
@@ -614,12 +637,12 @@ TEST_CASE("a server that is the wrong one gets no further batch") {
   CHECK(link.needs_check);
 }
 
-TEST_CASE("connections that are renounced take no further call, and go as soon as they are idle") {
+TEST_CASE("connections that are retired take no further call, and go as soon as they are idle") {
   Steps s;
   FakeLink& link = s.open();
 
   SECTION("an idle one") {
-    s.core.links().renounce();
+    s.core.links().retire();
     CHECK(s.gone == 1);
     CHECK(s.next("a") == "connect");
   }
@@ -628,7 +651,7 @@ TEST_CASE("connections that are renounced take no further call, and go as soon a
     s.send(link);
     s.end_calm();
     CHECK(s.next("b") == "sleep");
-    s.core.links().renounce();
+    s.core.links().retire();
     CHECK(s.gone == 0);
     s.receive("a", link);
     CHECK(s.caller("a").reply() == "a");

@@ -50,6 +50,8 @@ class Connection {
 
   // When the last bytes came, or it was opened.
   TimePoint used() const noexcept { return used_.load(std::memory_order_relaxed); }
+  // From now on it counts as one that has rested.
+  void doubt() noexcept { used_.store({}, std::memory_order_relaxed); }
 
   // Whether it is older than connection_lifetime.
   bool is_old(TimePoint now) const noexcept { return lifetime_.count() != 0 && now - opened_ >= lifetime_; }

@@ -150,7 +150,7 @@ class Delivery {
       other = asks ? &keeper_.target(*redirect, *errand.node) : &keeper_.moved(*redirect, *errand.node);
     }
     if (redirect && other == errand.node && hops_ == 0) {
-      PoolCall::renounce_connections(other->pool, "the node is at another address now");
+      PoolCall::retire_connections(other->pool, "the node is at another address now");
     }
     if (other) {
       next_.push_back({errand.index, other, asks});

@@ -96,6 +96,7 @@ struct LinkState {
   bool is_exclusive = false;               // is carrying out the large call of its leader
   bool needs_check = false;                // has rested, and is asked whether it is sound before it is used
   bool has_rested = false;                 // has been idle since it was opened
+  bool is_doubtful = false;                // another connection has broken since this one was found to be sound
   bool was_looked_at = false;              // nothing more had come when its leader's own call was done
   bool is_renounced = false;               // goes as soon as it is idle
   bool is_unusable = false;                // replies are owed to nobody

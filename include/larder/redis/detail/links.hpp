@@ -68,6 +68,7 @@ class Links {
       free_.erase(place);
     }
     link.needs_check = link.in_flight.empty();
+    if (link.needs_check && std::exchange(link.is_doubtful, false)) link.connection->doubt();
   }
 
   void lead(Link& link, Call& call) noexcept {
@@ -131,11 +132,16 @@ class Links {
   }
 
   // None of those that are there is used for another call; the idle ones go.
-  void renounce() noexcept {
+  void retire() noexcept {
     for (const auto& link : links_) link->is_wrong_node = link->is_renounced = true;
     for (std::size_t i = free_.size(); i-- != 0;) {
       if (free_[i]->in_flight.empty()) drop(*free_[i]);
     }
+  }
+
+  // What has broken one of them may have broken all.
+  void doubt_all() noexcept {
+    for (const auto& link : links_) link->is_doubtful = true;
   }
 
   // Hands out what was received; says what is wrong if a reply is nobody's, or does not fit, else null.
@@ -208,7 +214,7 @@ class Links {
 
   static bool may_send_behind(const Link& link) noexcept {
     return link.leader && !is_sending(link) && !link.is_exclusive && !link.is_broken && !link.is_wrong_node &&
-           !link.leader->travels_alone();
+           !link.is_doubtful && !link.leader->travels_alone();
   }
   TimePoint behind_at(const Link& link) const noexcept {
     return TimePoint(std::chrono::duration_cast<TimePoint::duration>(

@@ -192,7 +192,7 @@ class MapKeeper {
     }
     for (Node* node : nodes_.all()) {
       if (std::binary_search(known_.begin(), known_.end(), node, std::less<>())) continue;
-      PoolCall::renounce_connections(node->pool, "the node has no slots");
+      PoolCall::retire_connections(node->pool, "the node has no slots");
     }
     return true;
   }

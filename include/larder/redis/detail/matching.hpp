@@ -129,7 +129,9 @@ class Matching {
   // A leader who is done sends the next batch where nobody yields, where nobody else can, and after a call that went
   // alone, whose caller might otherwise come back first.
   bool hands_over(Link& link, const Call& call) noexcept {
-    if (calls_.queue.empty() || !link.in_flight.empty() || Links::is_sending(link) || link.is_wrong_node) return false;
+    if (calls_.queue.empty() || !link.in_flight.empty() || Links::is_sending(link) || link.is_wrong_node ||
+        link.is_doubtful)
+      return false;
     const Call& front = calls_.queue.front();
     if (front.travels_alone()) return false;
     return call.travels_alone() || !front.is_attended || !calls_.yields.are_cheap<Clock>();

@@ -66,7 +66,7 @@ class PoolCall {
   }
 
   // Calls made from now on go over new connections, to where the host's name leads then; the idle ones are closed.
-  static void renounce_connections(Pool& pool, const char* reason) { pool.scheduler().renounce_connections(reason); }
+  static void retire_connections(Pool& pool, const char* reason) { pool.scheduler().retire_connections(reason); }
 
  private:
   const Options& options_;

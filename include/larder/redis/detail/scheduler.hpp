@@ -127,10 +127,10 @@ class Scheduler {
   }
 
   // No call that comes later goes over a connection that is there now. `reason` is for the observer.
-  void renounce_connections(const char* reason) noexcept {
+  void retire_connections(const char* reason) noexcept {
     Lock lock(mutex_);
     core_.calls().events.reason = Failure::loss(reason);
-    core_.links().renounce();
+    core_.links().retire();
     unlock(lock);
   }
 

@@ -139,6 +139,7 @@ class SchedulerCore {
   // The connection broke, or cannot be used on. `is_stale`: it had rested, and was broken before it was used.
   void lost(Link& link, const Failure& failure, bool is_stale) noexcept {
     (void)links().deliver(link);
+    links().doubt_all();
     const bool sent = Links::is_sending(link) || link.connection->has_sent();
     calls().events.reason = failure;
     const Cause cause = is_stale ? Cause::stale : failure.is_loss() ? Cause::unknown : Cause::first_in_flight;
