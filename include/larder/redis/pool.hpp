@@ -110,16 +110,18 @@ class Pool : public Client {
     return {commands, count, replies, began, end, end + options_.connect_timeout};
   }
 
-  // That of this process. A forked child cannot use its parent's, nor even free it: another thread may have been at
-  // work on it.
+  // That of this process.
   detail::Scheduler& scheduler() {
-    detail::Scheduler* scheduler = scheduler_.load(std::memory_order_acquire);
-    if (scheduler->process == larder::detail::process_generation()) return *scheduler;
+    detail::Scheduler* const scheduler = scheduler_.load(std::memory_order_acquire);
+    return scheduler->process == larder::detail::process_generation() ? *scheduler : replace(scheduler);
+  }
+  // A forked child cannot use its parent's, nor even free it: another thread may have been at work on it.
+  detail::Scheduler& replace(detail::Scheduler* of_parent) {
     if (borrowed_) throw ConnectionError("redisContext: belongs to the parent process; connect anew after fork()");
     auto* const fresh = new detail::Scheduler(options_, nullptr);
-    if (scheduler_.compare_exchange_strong(scheduler, fresh)) return *fresh;
+    if (scheduler_.compare_exchange_strong(of_parent, fresh)) return *fresh;
     delete fresh;
-    return *scheduler;
+    return *of_parent;
   }
 
   Options options_;
