@@ -17,6 +17,7 @@
 #include "../version.hpp"
 #include "client.hpp"
 #include "command.hpp"
+#include "detail/clock.hpp"
 #include "detail/host_list.hpp"
 #include "detail/pool_call.hpp"
 #include "detail/primary_finder.hpp"
@@ -61,7 +62,7 @@ class Sentinel : public Client {
 
   void tend() override {
     Finder& finder = finder_.get(settings_);
-    const Deadline now = std::chrono::steady_clock::now();
+    const detail::TimePoint now = detail::Clock::now();
     if (finder.is_due(now)) Finder::Question(finder, now).finish();
   }
 
@@ -101,7 +102,7 @@ class Sentinel : public Client {
 
   void do_run(const Command* commands, std::size_t count, Reply* replies, std::optional<Deadline> deadline) override {
     Finder& finder = finder_.get(settings_);
-    const Deadline now = std::chrono::steady_clock::now();
+    const detail::TimePoint now = detail::Clock::now();
     const auto& options = settings_.node;
     const Deadline latest = deadline ? *deadline : now + options.connect_timeout + options.command_timeout;
     Node* node = finder.current();

@@ -16,6 +16,7 @@
 #include "../command.hpp"
 #include "../options.hpp"
 #include "../reply.hpp"
+#include "clock.hpp"
 #include "endpoint.hpp"
 #include "nodes.hpp"
 #include "pool_call.hpp"
@@ -53,7 +54,7 @@ class PrimaryFinder {
   }
 
   // Whether the last answer is old.
-  bool is_due(Deadline now) const noexcept {
+  bool is_due(TimePoint now) const noexcept {
     return now.time_since_epoch().count() >= due_.load(std::memory_order_relaxed);
   }
 
@@ -61,7 +62,7 @@ class PrimaryFinder {
   // do something else until finish().
   class Question {
    public:
-    Question(PrimaryFinder& finder, Deadline now) : finder_(finder), command_(finder.question()) {
+    Question(PrimaryFinder& finder, TimePoint now) : finder_(finder), command_(finder.question()) {
       pass_.emplace(finder.gate_.enter(now));
       if (!*pass_) return;
       try {
@@ -101,7 +102,7 @@ class PrimaryFinder {
   Node* find_other(const Node* bad, Deadline deadline) {
     const auto pass = gate_.enter_or_wait(deadline);
     for (std::size_t i = 0; pass && current() == bad && i < sentinels_.size(); ++i) {
-      if (std::chrono::steady_clock::now() >= deadline) break;
+      if (Clock::now() >= deadline) break;
       try {
         Reply reply = asked().pool.run(question());
         if (take(reply) && current() == bad) ++next_sentinel_;  // it has not heard of another one
@@ -159,7 +160,7 @@ class PrimaryFinder {
 
   // What came of asking a sentinel: the primary, or why there is none. Then the next one is asked.
   void note(Node* primary, std::string problem) {
-    const auto now = std::chrono::steady_clock::now();
+    const auto now = Clock::now();
     failures_ = primary ? 0 : failures_ + 1;
     const bool all_failed = failures_ % sentinels_.size() == 0;
     due_.store((now + (all_failed ? settings_.check : retry_after)).time_since_epoch().count(),
@@ -178,7 +179,7 @@ class PrimaryFinder {
   std::vector<Node*> sentinels_;
   std::atomic<Node*> current_{nullptr};
   std::atomic<std::uint64_t> changes_{0};
-  std::atomic<Deadline::rep> due_{0};
+  std::atomic<TimePoint::rep> due_{0};
 
   RefreshGate gate_;               // for who asks, and for what follows
   std::size_t next_sentinel_ = 0;  // to be asked

@@ -8,6 +8,7 @@
 
 #include "../../version.hpp"
 #include "../options.hpp"
+#include "clock.hpp"
 
 namespace larder::redis::detail {
 inline namespace LARDER_ABI {
@@ -36,7 +37,7 @@ class RefreshGate {
   };
 
   // In passing: no pass while somebody is inside, or in the pause.
-  Pass enter(Deadline now) {
+  Pass enter(TimePoint now) {
     const std::lock_guard<std::mutex> hold(mutex_);
     return pass(!is_taken_ && now >= next_);
   }
@@ -48,7 +49,7 @@ class RefreshGate {
       left_.wait_until(lock, deadline, [this] { return !is_taken_; });
       return Pass();
     }
-    return pass(std::chrono::steady_clock::now() >= next_);
+    return pass(Clock::now() >= next_);
   }
 
   // In any case, unless the time runs out.
@@ -69,7 +70,7 @@ class RefreshGate {
   // The pause is longer by a random part, so that the clients of a server do not ask at the same time.
   void leave(int pauses) noexcept {
     const std::lock_guard<std::mutex> hold(mutex_);
-    next_ = std::chrono::steady_clock::now() + pauses * std::chrono::milliseconds(100 + random_() % 50);
+    next_ = Clock::now() + pauses * std::chrono::milliseconds(100 + random_() % 50);
     is_taken_ = false;
     left_.notify_all();
   }
@@ -77,7 +78,7 @@ class RefreshGate {
   std::mutex mutex_;
   std::condition_variable left_;
   bool is_taken_ = false;
-  Deadline next_ = Deadline();
+  TimePoint next_{};
   std::minstd_rand random_{std::random_device()()};
 };
 
