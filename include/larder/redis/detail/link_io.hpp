@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <utility>
 
 #include "../../error.hpp"
@@ -13,6 +15,8 @@
 #include "call.hpp"
 #include "clock.hpp"
 #include "connection.hpp"
+#include "connector.hpp"
+#include "failure.hpp"
 #include "hiredis.hpp"
 #include "link.hpp"
 
@@ -31,6 +35,31 @@ struct OwnReplies {
 
 inline std::int64_t since_epoch(TimePoint time) noexcept {
   return std::chrono::nanoseconds(time.time_since_epoch()).count();
+}
+
+// What came of connecting for a call.
+struct OpenedLink {
+  std::unique_ptr<PoolLink> link;  // null: there is a failure
+  Failure failure;
+  Deadline limit;          // of the call from now on
+  bool was_short = false;  // it did not have the whole connect_timeout
+};
+
+// The time that it takes to look up a name is not counted, unless the caller has set a deadline.
+inline OpenedLink open_link(Connector& connector, const Options& options, const Call& call) noexcept {
+  const TimePoint began = Clock::now();
+  OpenedLink opened;
+  opened.limit = call.limit;
+  try {
+    const auto attempt = connector.begin();
+    const TimePoint now = Clock::now();
+    if (!call.is_bounded) opened.limit += now - began;
+    opened.was_short = opened.limit < now + options.connect_timeout;
+    opened.link = std::make_unique<PoolLink>(attempt->finish((std::min)(now + options.connect_timeout, opened.limit)));
+  } catch (...) {
+    opened.failure = Failure::current().while_connecting();
+  }
+  return opened;
 }
 
 // A call that has been under way for a while does not know what time it is.

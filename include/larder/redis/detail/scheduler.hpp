@@ -246,30 +246,16 @@ class Scheduler {
     core_.sent(link);
   }
 
-  // The time that it takes to look up a name is not counted, unless the caller has set a deadline.
   void connect(Call& call, Lock& lock) noexcept {
     unlock(lock);
-    const TimePoint began = Clock::now();
-    Deadline limit = call.limit;
-    bool was_short = false;
-    std::unique_ptr<Link> link;
-    Failure failure;
-    try {
-      const auto attempt = connector_->begin();
-      const TimePoint now = Clock::now();
-      if (!call.is_bounded) limit += now - began;
-      was_short = limit < now + options_.connect_timeout;
-      link = std::make_unique<Link>(attempt->finish((std::min)(now + options_.connect_timeout, limit)));
-    } catch (...) {
-      failure = Failure::current().while_connecting();
-    }
-    if (options_.observer) options_.observer->connection(address(), !!link, failure.text());
+    OpenedLink opened = open_link(*connector_, options_, call);
+    if (options_.observer) options_.observer->connection(address(), !!opened.link, opened.failure.text());
     lock.lock();
-    call.limit = limit;
-    if (link) {
-      core_.connected(call, std::move(link));
+    call.limit = opened.limit;
+    if (opened.link) {
+      core_.connected(call, std::move(opened.link));
     } else {
-      core_.connect_failed(call, failure, was_short);
+      core_.connect_failed(call, opened.failure, opened.was_short);
     }
   }
 
