@@ -47,7 +47,7 @@ class ProtocolError : public ConnectionError {
 };
 
 /// The server answered with an error. what() is its text, which begins with the code; if it refused a connection, its
-/// address stands before that.
+/// address stands before that. A hint may follow where the URL is for another kind of server.
 class ServerError : public Error {
  public:
   /// `code_begin` is where in the text the code begins.

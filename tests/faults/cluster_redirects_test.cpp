@@ -191,7 +191,7 @@ TEST_CASE("a redirect that makes no sense is the server's error") {
   AnsweringServer node([&](const Words& words) { return is(words, "GET") ? Bytes(bytes) : serve(words); });
   RedisCache cache(cluster({node.address()}));
   const std::string message = message_of<larder::ServerError>([&] { cache.get("key"); });
-  CHECK(message == bytes.substr(1, bytes.size() - 3));
+  CHECK_THAT(message, Catch::Matchers::StartsWith(bytes.substr(1, bytes.size() - 3)));
   CHECK(node.count("GET") == 1);
 }
 

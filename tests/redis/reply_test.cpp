@@ -60,6 +60,18 @@ TEST_CASE("a failure is thrown as what the server said, a lost reply as the lack
   CHECK_THROWS_AS(taken(lost), std::bad_alloc);
 }
 
+TEST_CASE("who takes a node of a Cluster for a single server is told the URL") {
+  Reply moved(Kind::failure, "MOVED 3999 127.0.0.1:6381");
+  CHECK(moved.failure() == "MOVED 3999 127.0.0.1:6381");
+  try {
+    moved.take_string();
+    FAIL("it was taken");
+  } catch (const larder::ServerError& error) {
+    CHECK(error.code() == "MOVED");
+    CHECK(std::string(error.what()) == "MOVED 3999 127.0.0.1:6381; the URL of a Cluster is redis+cluster://host:port");
+  }
+}
+
 TEST_CASE("an answer is of the kind that is expected, or nil, a failure, or without memory") {
   const auto kinds = {Kind::string, Kind::status, Kind::integer, Kind::array};
   for (const Kind asked : kinds) {

@@ -16,6 +16,7 @@
 #include "../version.hpp"
 #include "client.hpp"
 #include "command.hpp"
+#include "detail/clock.hpp"
 #include "detail/delivery.hpp"
 #include "detail/host_list.hpp"
 #include "detail/map_keeper.hpp"
@@ -89,7 +90,7 @@ class Cluster : public Client {
     return {detail::read_hosts(nodes, 6379), std::move(options)};
   }
 
-  Deadline limit(std::optional<Deadline> deadline, Deadline began = std::chrono::steady_clock::now()) const {
+  Deadline limit(std::optional<Deadline> deadline, Deadline began = detail::Clock::now()) const {
     const Options& options = settings_.node;
     return deadline ? *deadline : began + options.connect_timeout + options.command_timeout;
   }
@@ -100,7 +101,7 @@ class Cluster : public Client {
     if (count != 1 || !keeper || keeper->is_due() || !keeper->has_map()) {
       return route(nullptr, commands, count, replies, deadline);
     }
-    const detail::TimePoint began = std::chrono::steady_clock::now();
+    const detail::TimePoint began = detail::Clock::now();
     detail::Node& node = keeper->place_of(*commands, nullptr);
     const auto delivery = [&] {
       return detail::Delivery(*keeper, nullptr, commands, 1, replies, deadline, limit(deadline, began), nullptr);
@@ -108,9 +109,9 @@ class Cluster : public Client {
     try {
       detail::PoolCall::run_since(began, node.pool, *commands, *replies, deadline);
     } catch (const ConnectionError& error) {
-      return delivery().go_on_after(node, error);
+      return delivery().continue_after(node, error);
     }
-    if (replies->kind() == Reply::Kind::failure) delivery().go_on_after(node);
+    if (replies->kind() == Reply::Kind::failure) delivery().continue_after(node);
   }
 
   void route(detail::Node* keyless, const Command* commands, std::size_t count, Reply* replies,

@@ -20,6 +20,7 @@
 #include "detail/call.hpp"
 #include "detail/call_error.hpp"
 #include "detail/cancellation.hpp"
+#include "detail/clock.hpp"
 #include "detail/hiredis.hpp"
 #include "detail/scheduler.hpp"
 #include "detail/socket.hpp"
@@ -87,7 +88,7 @@ class Pool : public Client {
   void do_run(const Command* commands, std::size_t count, Reply* replies, std::optional<Deadline> deadline) override {
     refuse_those_for_own_connections(commands, count);
     const detail::NoCancellation until_end;
-    detail::Call call = make_call(std::chrono::steady_clock::now(), commands, count, replies, deadline);
+    detail::Call call = make_call(detail::Clock::now(), commands, count, replies, deadline);
     detail::Scheduler& its_scheduler = scheduler();
     its_scheduler.finish(call);
     if (call.failure) detail::throw_failure_of(call, its_scheduler.address(), options_);

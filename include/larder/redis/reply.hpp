@@ -13,6 +13,7 @@
 
 #include "../error.hpp"
 #include "../version.hpp"
+#include "detail/failure_text.hpp"
 
 namespace larder::redis::detail {
 inline namespace LARDER_ABI {
@@ -103,7 +104,7 @@ class Reply {
 
   void throw_unless(Kind kind) const {
     if (kind_ == kind) return;
-    if (kind_ == Kind::failure) throw ServerError(std::string(failure()));
+    if (kind_ == Kind::failure) throw ServerError(detail::thrown_failure(failure()));
     if (kind_ == Kind::out_of_memory) throw std::bad_alloc();
     throw_unexpected();
   }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <chrono>
 #include <cstddef>
 #include <exception>
 #include <optional>
@@ -15,6 +14,7 @@
 #include "../command.hpp"
 #include "../options.hpp"
 #include "../reply.hpp"
+#include "clock.hpp"
 #include "endpoint.hpp"
 #include "map_keeper.hpp"
 #include "nodes.hpp"
@@ -48,11 +48,11 @@ class Delivery {
   }
 
   // The same for the only command, which has been at a node, and been refused there, or has not got there.
-  void go_on_after(Node& node) {
-    settle({0, &node, false}, std::move(*replies_));
+  void continue_after(Node& node) {
+    take({0, &node, false}, std::move(*replies_));
     finish();
   }
-  void go_on_after(Node& node, const ConnectionError& error) {
+  void continue_after(Node& node, const ConnectionError& error) {
     fail({0, &node, false}, error);
     finish();
   }
@@ -60,64 +60,65 @@ class Delivery {
  private:
   static constexpr int max_hops = 5;
 
-  struct Errand {
+  // The node that a command goes to next.
+  struct Route {
     std::size_t index;  // of the command
     Node* node;
-    bool asks;  // the node has not the slot yet
+    bool asks;  // with ASKING: the node does not have the slot yet
   };
-  using Errands = std::vector<Errand>;
+  using Routes = std::vector<Route>;
 
   // What goes to one node.
   struct Group {
-    Errands errands;
+    Routes routes;
     std::vector<Command> commands;
     std::vector<Reply> replies;
-    std::optional<PoolCall> call;  // none: it could not be brought there
+    std::optional<PoolCall> call;  // none: it could not be sent
   };
 
   void finish() {
     while (!next_.empty()) {
-      if (++hops_ > 0 && std::chrono::steady_clock::now() >= latest_) {
+      if (++hops_ > 0 && Clock::now() >= latest_) {
         if (failure_) break;
         throw_late(next_.front());
       }
-      bring(std::exchange(next_, {}));
+      send_to_nodes(std::exchange(next_, {}));
     }
     if (failure_) std::rethrow_exception(failure_);
   }
 
-  [[noreturn]] void throw_late(const Errand& errand) const {
-    throw TimeoutError(to_string(errand.node->endpoint) + ": " + std::string(commands_[errand.index].name()) +
+  [[noreturn]] void throw_late(const Route& route) const {
+    throw TimeoutError(to_string(route.node->endpoint) + ": " + std::string(commands_[route.index].name()) +
                        ": the time allowed ran out when nodes of the cluster had passed the command on to this one "
                        "(command_timeout); do all nodes answer the same to CLUSTER SLOTS?");
   }
 
   // All nodes are sent to before any of them is waited for.
-  void bring(const Errands& errands) {
+  void send_to_nodes(const Routes& routes) {
     std::vector<Node*> nodes;
-    std::vector<std::size_t> places;  // in nodes, of that of each errand
-    for (const Errand& errand : errands) {
-      places.push_back(static_cast<std::size_t>(std::find(nodes.begin(), nodes.end(), errand.node) - nodes.begin()));
-      if (places.back() == nodes.size()) nodes.push_back(errand.node);
+    std::vector<std::size_t> places;  // in nodes, of that of each route
+    for (const Route& route : routes) {
+      places.push_back(static_cast<std::size_t>(std::find(nodes.begin(), nodes.end(), route.node) - nodes.begin()));
+      if (places.back() == nodes.size()) nodes.push_back(route.node);
     }
     std::vector<Group> groups(nodes.size());
-    for (std::size_t i = 0; i < errands.size(); ++i) groups[places[i]].errands.push_back(errands[i]);
+    for (std::size_t i = 0; i < routes.size(); ++i) groups[places[i]].routes.push_back(routes[i]);
     for (Group& group : groups) start(group);
     for (Group& group : groups) finish(group);
   }
 
   void start(Group& group) {
-    for (const Errand& errand : group.errands) {
-      if (errand.asks) group.commands.emplace_back("ASKING");
-      group.commands.push_back(commands_[errand.index]);
+    for (const Route& route : group.routes) {
+      if (route.asks) group.commands.emplace_back("ASKING");
+      group.commands.push_back(commands_[route.index]);
     }
     group.replies.resize(group.commands.size());
     try {
-      group.call.emplace(group.errands.front().node->pool, group.commands.data(), group.commands.size(),
+      group.call.emplace(group.routes.front().node->pool, group.commands.data(), group.commands.size(),
                          group.replies.data(), hops_ == 0 ? first_deadline_ : latest_);
       group.call->start();
     } catch (const ConnectionError& error) {
-      for (const Errand& errand : group.errands) fail(errand, error);
+      for (const Route& route : group.routes) fail(route, error);
     }
   }
 
@@ -126,62 +127,62 @@ class Delivery {
     try {
       group.call->finish();
     } catch (const ConnectionError& error) {
-      for (const Errand& errand : group.errands) fail(errand, error);
+      for (const Route& route : group.routes) fail(route, error);
       return;
     }
     auto reply = group.replies.begin();
-    for (const Errand& errand : group.errands) {
-      const bool is_refused = errand.asks && !reply->failure().empty();
-      if (errand.asks) ++reply;
-      settle(errand, std::move(is_refused ? reply[-1] : *reply));
+    for (const Route& route : group.routes) {
+      const bool is_refused = route.asks && !reply->failure().empty();
+      if (route.asks) ++reply;
+      take(route, std::move(is_refused ? reply[-1] : *reply));
       ++reply;
     }
   }
 
   // A node has answered: that is the reply, or the command goes on to another node.
-  void settle(const Errand& errand, Reply reply) {
+  void take(const Route& route, Reply reply) {
     const auto redirect = hops_ < max_hops ? read_redirect(reply.failure()) : std::nullopt;
     Node* other = nullptr;
     bool asks = false;
     if (redirect && redirect->kind == Redirect::Kind::down) {
-      other = other_place_of(errand);
+      other = other_place_of(route);
     } else if (redirect) {
       asks = redirect->kind == Redirect::Kind::ask;
-      other = asks ? &keeper_.target(*redirect, *errand.node) : &keeper_.moved(*redirect, *errand.node);
+      other = asks ? &keeper_.target(*redirect, *route.node) : &keeper_.moved(*redirect, *route.node);
     }
-    if (redirect && other == errand.node && hops_ == 0) {
+    if (redirect && other == route.node && hops_ == 0) {
       PoolCall::retire_connections(other->pool, "the node is at another address now");
     }
     if (other) {
-      next_.push_back({errand.index, other, asks});
+      next_.push_back({route.index, other, asks});
     } else {
-      replies_[errand.index] = std::move(reply);
+      replies_[route.index] = std::move(reply);
     }
   }
 
   // A node has not answered: who has taken over its slots may do so.
-  void fail(const Errand& errand, const ConnectionError& error) {
-    keeper_.want_refresh(nullptr, errand.node);
-    const bool is_harmless = commands_[errand.index].repeatable() || !error.outcome_unknown();
-    Node* const other = is_harmless && hops_ < max_hops ? other_place_of(errand) : nullptr;
+  void fail(const Route& route, const ConnectionError& error) {
+    keeper_.want_refresh(nullptr, route.node);
+    const bool is_harmless = commands_[route.index].repeatable() || !error.outcome_unknown();
+    Node* const other = is_harmless && hops_ < max_hops ? other_place_of(route) : nullptr;
     if (other) {
-      next_.push_back({errand.index, other, false});
+      next_.push_back({route.index, other, false});
     } else if (!failure_) {
       failure_ = std::current_exception();
     }
   }
 
   // Where a command belongs now that its node does not serve it, if that is elsewhere.
-  Node* other_place_of(const Errand& errand) {
-    if (std::chrono::steady_clock::now() >= latest_) return nullptr;
+  Node* other_place_of(const Route& route) {
+    if (Clock::now() >= latest_) return nullptr;
     if (question_ && question_->is_open()) {
       question_->finish();
     } else {
       keeper_.refresh_now(latest_);
     }
-    keeper_.avoid(*errand.node);
-    Node& other = keeper_.place_of(commands_[errand.index], keyless_);
-    return &other == errand.node ? nullptr : &other;
+    keeper_.avoid(*route.node);
+    Node& other = keeper_.place_of(commands_[route.index], keyless_);
+    return &other == route.node ? nullptr : &other;
   }
 
   MapKeeper& keeper_;
@@ -192,7 +193,7 @@ class Delivery {
   Reply* const replies_;
   const std::optional<Deadline> first_deadline_;  // of the first attempt; none: that of the pool
   const Deadline latest_;
-  Errands next_;  // still to be brought somewhere
+  Routes next_;  // still to be sent
   std::exception_ptr failure_;
   int hops_ = 0;  // how often commands were passed on
 };

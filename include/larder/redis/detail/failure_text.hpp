@@ -28,5 +28,12 @@ inline std::string shown_failure(std::string_view text) {
   return shown;
 }
 
+// The same for a caller who does not look into it: what MOVED means to a client that knows one server.
+inline std::string thrown_failure(std::string_view shown) {
+  std::string text(shown);
+  if (shown.substr(0, 6) == "MOVED ") text += "; the URL of a Cluster is redis+cluster://host:port";
+  return text;
+}
+
 }  // namespace LARDER_ABI
 }  // namespace larder::redis::detail

@@ -17,6 +17,7 @@
 #include "../command.hpp"
 #include "../options.hpp"
 #include "../reply.hpp"
+#include "clock.hpp"
 #include "nodes.hpp"
 #include "pool_call.hpp"
 #include "redirect.hpp"
@@ -88,13 +89,12 @@ class MapKeeper {
   // caller can do something else until finish().
   class Question {
    public:
-    explicit Question(MapKeeper& keeper)
-        : keeper_(keeper), pass_(keeper.gate_.enter(std::chrono::steady_clock::now())) {
+    explicit Question(MapKeeper& keeper) : keeper_(keeper), pass_(keeper.gate_.enter(Clock::now())) {
       if (!*pass_) return;
       keeper.is_due_.store(false, std::memory_order_relaxed);
       node_ = keeper.candidates().front();
       try {
-        call_.emplace(node_->pool, &command_, 1, &reply_, std::chrono::steady_clock::now() + longest);
+        call_.emplace(node_->pool, &command_, 1, &reply_, Clock::now() + longest);
         call_->start();
       } catch (const Error&) {
         keeper.want_refresh(nullptr, node_);
@@ -138,7 +138,7 @@ class MapKeeper {
         pass ? refresh(pass, deadline) : to_string(asked_.load()->endpoint) + ": another call waits for it";
     if (has_map()) return;
     const Node* const stranger = stranger_.load();
-    if (!stranger && std::chrono::steady_clock::now() >= deadline) throw TimeoutError(no_map_text + problem);
+    if (!stranger && Clock::now() >= deadline) throw TimeoutError(no_map_text + problem);
     if (!stranger) return;
     throw ConnectionError(to_string(stranger->endpoint) +
                           ": the server is no node of a cluster (the URL of a single server is redis://)");
@@ -162,7 +162,7 @@ class MapKeeper {
     int answers = 0;
     const auto nodes = candidates();
     for (Node* node : nodes) {
-      const Deadline now = std::chrono::steady_clock::now();
+      const TimePoint now = Clock::now();
       if (answers == max_answers || now >= deadline) break;
       asked_.store(node);
       try {  // one that hangs leaves time for the next

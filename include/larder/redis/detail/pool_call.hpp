@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <chrono>
 #include <cstddef>
 #include <optional>
 
@@ -31,7 +30,7 @@ class PoolCall {
            std::optional<Deadline> deadline = std::nullopt)
       : options_(pool.options_),
         scheduler_(pool.scheduler()),
-        call_(pool.make_call(std::chrono::steady_clock::now(), commands, count, replies, deadline)) {
+        call_(pool.make_call(Clock::now(), commands, count, replies, deadline)) {
     Pool::refuse_those_for_own_connections(commands, count);
   }
   PoolCall(const PoolCall&) = delete;
