@@ -217,7 +217,15 @@ class FailOpenCache : public ForwardingCache {
   bool change(const char* operation, const Keys& keys, Call call) {
     repair();
     const auto before = lost_.get().last();
-    const bool done = attempt(operation, call);
+    bool done = false;
+    try {
+      done = attempt(operation, call);
+    } catch (const InvalidArgument&) {
+      throw;
+    } catch (...) {  // no memory for the answer, say
+      lose(keys);
+      throw;
+    }
     if (!done) lose(keys);
     for (const auto key : keys) {
       if (done) lost_.get().replaced(key, before);

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "support/away_cache.hpp"
 #include "support/faults.hpp"
 
 using namespace larder::testing;
@@ -286,4 +287,93 @@ TEST_CASE("memory that runs out in one thread does no harm to the calls of other
   CHECK(tally.no_memory > 0);
   CHECK(tally.no_memory <= threads * faults);  // it costs the replies that it was to hold, and nothing else
   figures().faults += faults;
+}
+
+namespace {
+
+/// What a load that ran out of memory must leave: changes and loads of the key are as if it had not been.
+void check_nothing_is_left(larder::BaseCache& cache) {
+  within(std::chrono::seconds(5), [&] {
+    std::thread([&] { cache.set("key", "new"); }).join();
+    CHECK(cache.get("key") == "new");
+    cache.erase("key");
+    CHECK(cache.get_or_load("key", 60, [] { return "newest"; }) == "newest");
+    CHECK(cache.get("key") == "newest");
+  });
+}
+
+}  // namespace
+
+TEST_CASE("memory runs out at every point of a load, and nothing of it is left") {
+  const Fail which = GENERATE(Fail::one, Fail::all);
+  const bool many = GENERATE(false, true);
+  std::size_t nth = 0;
+  for (bool failed = true; failed;) {
+    larder::MemoryCache cache;
+    arm(++nth, which);
+    try {
+      if (many) {
+        cache.get_many_or_load({"key", "other"}, 60, [](const std::vector<std::string>&) {
+          return std::vector<std::pair<std::string, std::string>>{{"key", "old"}, {"other", "value"}};
+        });
+      } else {
+        cache.get_or_load("key", 60, [] { return "old"; });
+      }
+    } catch (const std::bad_alloc&) {
+    }
+    failed = disarm();
+    CAPTURE(nth, many);
+    check_nothing_is_left(cache);
+  }
+  CHECK(nth > 5);
+}
+
+TEST_CASE("memory runs out at every point of a change during a load, and no old value is stored after it") {
+  const Fail which = GENERATE(Fail::one, Fail::all);
+  std::size_t nth = 0;
+  for (bool failed = true; failed;) {
+    larder::MemoryCache cache;
+    ++nth;
+    bool changed = false;
+    cache.get_or_load("key", 60, [&] {
+      try {
+        arm(nth, which);
+        cache.set("key", "changed");
+        changed = true;
+      } catch (const std::bad_alloc&) {
+      }
+      failed = disarm();
+      return "old";
+    });
+    CAPTURE(nth);
+    if (changed) {
+      CHECK(cache.get("key") == "changed");
+    } else if (!cache.get("key")) {  // the load met a change, and is over
+      CHECK(cache.get_or_load("key", 60, [] { return "next"; }) == "next");
+    }
+    check_nothing_is_left(cache);
+  }
+  CHECK(nth > 2);
+}
+
+TEST_CASE("memory runs out at every point of a change that does not reach the cache, and what is old stays hidden") {
+  const Fail which = GENERATE(Fail::one, Fail::all);
+  std::size_t nth = 0;
+  for (bool failed = true; failed;) {
+    larder::MemoryCache inner;
+    inner.set("key", "old");
+    AwayCache away(inner);
+    larder::FailOpenCache cache(away);
+    away.be_away();
+    arm(++nth, which);
+    try {
+      cache.set("key", "new");
+    } catch (const std::bad_alloc&) {
+    }
+    failed = disarm();
+    away.be_back();
+    CAPTURE(nth);
+    if (away.writes != 0) CHECK_FALSE(cache.get("key"));
+  }
+  CHECK(nth > 2);
 }

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -93,7 +94,8 @@ class FlightTable {
   std::mutex mutex_;  // of all that follows
   // One flight for each key and layer. A key is its flight's.
   std::unordered_multimap<std::string_view, std::shared_ptr<Flight>> flights_;
-  std::vector<std::size_t> sets_;  // the hashes of the last keys whose values a load replaced, in a ring
+  // The hashes of the last keys whose values a load replaced, in a ring.
+  std::vector<std::size_t> sets_ = std::vector<std::size_t>(remembered_sets);
 };
 
 inline std::shared_ptr<Flight> FlightTable::list(std::string_view key, std::size_t hash, const void* layer) {
@@ -158,13 +160,19 @@ inline Flight::Turn FlightTable::wait(const std::shared_ptr<Flight>& flight, Wai
   } waiting{*this, *flight};
   struct Waiter {
     Flight& flight;
-    explicit Waiter(Flight& its_flight) : flight(its_flight) { ++flight.waiters_; }
-    ~Waiter() { --flight.waiters_; }
+    std::unique_lock<std::mutex>& hold;
+    Waiter(Flight& its_flight, std::unique_lock<std::mutex>& its_hold) : flight(its_flight), hold(its_hold) {
+      ++flight.waiters_;
+    }
+    ~Waiter() {
+      if (!hold.owns_lock()) hold.lock();
+      --flight.waiters_;
+    }
   };
   LoadThread& me = LoadThread::current();
   std::optional<WaitGraph> graph;
   std::unique_lock<std::mutex> hold(flight->mutex_);
-  const Waiter waiter(*flight);
+  const Waiter waiter(*flight, hold);
   for (;;) {
     const auto deadline = flight->due(limit);
     const Turn turn = flight->take_turn(deadline, me);
@@ -204,7 +212,6 @@ inline bool FlightTable::publish(Flight& flight, LoadResult result, Store store)
   flight.changed_.notify_all();
   if (stores && store == Store::set) {
     const std::lock_guard<std::mutex> hold(mutex_);
-    if (sets_.empty()) sets_.resize(remembered_sets);
     sets_[(state.fetch_add(one_set) >> 32) % remembered_sets] = flight.hash;
   }
   return stores;
@@ -253,6 +260,7 @@ inline void FlightTable::void_all() {
 template <class Iterator>
 void FlightTable::void_and_wait(Iterator begin, Iterator end, std::unique_lock<std::mutex> table) {
   std::vector<std::shared_ptr<Flight>> voided;
+  voided.reserve(static_cast<std::size_t>(std::distance(begin, end)));  // what throws comes before what changes
   for (auto it = begin; it != end; ++it) {
     const std::lock_guard<std::mutex> hold_flight(it->second->mutex_);
     if (it->second->storer_ == &LoadThread::current()) continue;  // its own store, through a decorator

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <iterator>
 #include <mutex>
+#include <new>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -33,16 +34,19 @@ class LostChanges {
   // The number of the last change that was lost.
   std::uint64_t last() const noexcept { return last_.load(); }
 
-  void add(std::string_view key, std::size_t most) {
+  void add(std::string_view key, std::size_t most) noexcept {
     const std::lock_guard<std::mutex> hold(mutex_);
     const auto number = last_.fetch_add(1) + 1;
     lost_at_ = Clock::now();
     any_ = true;
     if (too_many_) return;
-    keys_[std::string(key)] = number;
-    if (keys_.size() <= most) return;
-    too_many_ = true;
-    keys_.clear();
+    try {
+      keys_[std::string(key)] = number;
+      too_many_ = keys_.size() > most;
+    } catch (const std::bad_alloc&) {
+      too_many_ = true;
+    }
+    if (too_many_) keys_.clear();
   }
 
   // Whether what the cache has under a key may be old.
