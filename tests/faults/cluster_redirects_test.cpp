@@ -453,3 +453,19 @@ TEST_CASE("a command without a key goes to any node") {
   CHECK(client->run(larder::redis::Command("PING")).is_status());
   CHECK(client->run({larder::redis::Command("PING"), larder::redis::Command("PING")}).size() == 2);
 }
+
+TEST_CASE("a node that refuses connections does not keep commands from the other nodes") {
+  const std::string refusal = GENERATE("-ERR max number of clients reached\r\n", "-BUSY Redis is busy\r\n");
+  AnsweringServer full([&](const Words&) { return Bytes(refusal); }), other(serve), teller(serve);
+  const std::string key_of_full = "a", key_of_other = "b";
+  const auto middle = static_cast<int>((slot_of(key_of_full) + slot_of(key_of_other)) / 2);
+  const bool is_full_first = slot_of(key_of_full) < slot_of(key_of_other);
+  const int first = is_full_first ? full.port() : other.port(), second = is_full_first ? other.port() : full.port();
+  teller.answer_with([&](const Words& words) {
+    const auto map = map_of({{0, middle, "127.0.0.1", first}, {middle + 1, 16383, "127.0.0.1", second}});
+    return is(words, "CLUSTER") ? Bytes(map) : serve(words);
+  });
+  RedisCache cache(cluster({teller.address()}));
+  CHECK_THROWS_AS(cache.set_many({{key_of_full, "value"}, {key_of_other, "value"}}), larder::ServerError);
+  CHECK(other.count("SET") == 1);
+}

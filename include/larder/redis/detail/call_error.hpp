@@ -17,7 +17,7 @@ inline namespace LARDER_ABI {
 inline std::string time_out_text(const Call& call, const Options& options) {
   using std::chrono::milliseconds;
   const char* const what = call.was_sent ? "no answer within " : "no connection was free within ";
-  const auto whole = (std::max)(std::chrono::ceil<milliseconds>(call.deadline - call.started), milliseconds(0));
+  const auto whole = std::chrono::ceil<milliseconds>((std::max)(call.deadline, Deadline(call.started)) - call.started);
   if (call.is_bounded) return what + std::to_string(whole.count()) + " ms";
   const bool counts_from_connection = call.was_sent && !call.was_extended;
   if (counts_from_connection || whole <= options.command_timeout) {

@@ -64,7 +64,7 @@ class Delivery {
   struct Route {
     std::size_t index;  // of the command
     Node* node;
-    bool asks;  // with ASKING: the node does not have the slot yet
+    bool asks;  // with ASKING: the slot is still on its way to the node
   };
   using Routes = std::vector<Route>;
 
@@ -119,6 +119,8 @@ class Delivery {
       group.call->start();
     } catch (const ConnectionError& error) {
       for (const Route& route : group.routes) fail(route, error);
+    } catch (const Error&) {  // the server refuses the connection
+      note_failure();
     }
   }
 
@@ -129,6 +131,8 @@ class Delivery {
     } catch (const ConnectionError& error) {
       for (const Route& route : group.routes) fail(route, error);
       return;
+    } catch (const Error&) {
+      return note_failure();
     }
     auto reply = group.replies.begin();
     for (const Route& route : group.routes) {
@@ -167,9 +171,14 @@ class Delivery {
     Node* const other = is_harmless && hops_ < max_hops ? other_place_of(route) : nullptr;
     if (other) {
       next_.push_back({route.index, other, false});
-    } else if (!failure_) {
-      failure_ = std::current_exception();
+    } else {
+      note_failure();
     }
+  }
+
+  // The first is what the call throws in the end.
+  void note_failure() {
+    if (!failure_) failure_ = std::current_exception();
   }
 
   // Where a command belongs now that its node does not serve it, if that is elsewhere.

@@ -91,8 +91,8 @@ class MapKeeper {
    public:
     explicit Question(MapKeeper& keeper) : keeper_(keeper), pass_(keeper.gate_.enter(Clock::now())) {
       if (!*pass_) return;
-      keeper.is_due_.store(false, std::memory_order_relaxed);
       node_ = keeper.candidates().front();
+      keeper.is_due_.store(false, std::memory_order_relaxed);
       try {
         call_.emplace(node_->pool, &command_, 1, &reply_, Clock::now() + longest);
         call_->start();
@@ -135,12 +135,12 @@ class MapKeeper {
   void refresh_now(Deadline deadline) {
     auto pass = gate_.enter_or_wait(deadline);
     const std::string problem =
-        pass ? refresh(pass, deadline) : to_string(asked_.load()->endpoint) + ": another call waits for it";
+        pass ? refresh(pass, deadline) : to_string(asked_.load()->endpoint) + ": it was asked a moment ago";
     if (has_map()) return;
-    const Node* const stranger = stranger_.load();
-    if (!stranger && Clock::now() >= deadline) throw TimeoutError(no_map_text + problem);
-    if (!stranger) return;
-    throw ConnectionError(to_string(stranger->endpoint) +
+    const Node* const single = non_cluster_node_.load();
+    if (!single && Clock::now() >= deadline) throw TimeoutError(no_map_text + problem);
+    if (!single) return;
+    throw ConnectionError(to_string(single->endpoint) +
                           ": the server is no node of a cluster (the URL of a single server is redis://)");
   }
 
@@ -157,6 +157,13 @@ class MapKeeper {
 
   // Asks one after another until one tells the map. Returns why there is none, or nothing.
   std::string refresh(RefreshGate::Pass& pass, Deadline deadline) {
+    struct Due {
+      std::atomic<bool>& is_due;
+      bool is_over = false;
+      ~Due() {
+        if (!is_over) is_due.store(true, std::memory_order_relaxed);
+      }
+    } due{is_due_};
     is_due_.store(false, std::memory_order_relaxed);
     std::string problem = "the time allowed ran out";
     int answers = 0;
@@ -170,14 +177,14 @@ class MapKeeper {
         Reply reply = node->pool.run(Command("CLUSTER", "SLOTS"), end);
         pass.pauses = ++answers;
         const std::string failure(reply.failure());
-        if (take(reply, *node)) return {};
+        due.is_over = take(reply, *node);
+        if (due.is_over) return {};
         problem = to_string(node->endpoint) + ": " + (failure.empty() ? "a map that makes no sense" : failure);
-        if (failure.find("cluster support disabled") != std::string::npos) stranger_.store(node);
+        if (failure.find("cluster support disabled") != std::string::npos) non_cluster_node_.store(node);
       } catch (const Error& error) {
         problem = error.what();
       }
     }
-    is_due_.store(true, std::memory_order_relaxed);
     return problem;
   }
 
@@ -200,11 +207,14 @@ class MapKeeper {
   // Whom to ask for the map, the best first.
   std::vector<Node*> candidates() {
     std::vector<Node*> nodes;
-    if (Node* const hint = hint_.exchange(nullptr, std::memory_order_relaxed)) nodes.push_back(hint);
+    const auto add = [&](Node* node) {
+      if (node && std::find(nodes.begin(), nodes.end(), node) == nodes.end()) nodes.push_back(node);
+    };
+    add(hint_.exchange(nullptr, std::memory_order_relaxed));
     const auto known = map_.primaries();
     const std::size_t first = known.empty() ? 0 : gate_.random() % known.size();
-    for (std::size_t i = 0; i < known.size(); ++i) nodes.push_back(known[(first + i) % known.size()]);
-    for (Node* seed : seeds_) nodes.push_back(seed);
+    for (std::size_t i = 0; i < known.size(); ++i) add(known[(first + i) % known.size()]);
+    for (Node* seed : seeds_) add(seed);
     Node* const suspect = suspect_.exchange(nullptr, std::memory_order_relaxed);
     const auto end = std::remove(nodes.begin(), nodes.end(), suspect);
     if (end != nodes.end()) {
@@ -216,16 +226,16 @@ class MapKeeper {
 
   Nodes nodes_;
   std::vector<Node*> seeds_;
-  std::atomic<std::size_t> next_seed_{0};
+  std::atomic<std::size_t> next_seed_{0};  // stands in for owners that are not known
   SlotMap map_;
-  RefreshGate gate_;                       // for who asks for the map, and for
-  std::vector<Node*> known_;               // who was a primary then
-  std::atomic<std::uint64_t> changes_{0};  // of that
-  std::atomic<bool> is_due_{true};
-  std::atomic<Node*> asked_{nullptr};     // the last by refresh()
-  std::atomic<Node*> hint_{nullptr};      // whom to ask first
-  std::atomic<Node*> suspect_{nullptr};   // whom to ask last
-  std::atomic<Node*> stranger_{nullptr};  // a server that is no node of a cluster
+  RefreshGate gate_;                              // lets in who asks for the map
+  std::vector<Node*> known_;                      // the primaries of the last map; for who is let in
+  std::atomic<std::uint64_t> changes_{0};         // how often known_ has changed
+  std::atomic<bool> is_due_{true};                // the map is to be asked for
+  std::atomic<Node*> asked_{nullptr};             // the last by refresh()
+  std::atomic<Node*> hint_{nullptr};              // whom to ask first
+  std::atomic<Node*> suspect_{nullptr};           // whom to ask last
+  std::atomic<Node*> non_cluster_node_{nullptr};  // a server that is no node of a cluster
 };
 
 }  // namespace LARDER_HIREDIS_ABI
