@@ -269,7 +269,7 @@ TEST_CASE_METHOD(Fixture, "a load above it neither writes nor remembers while th
   CHECK(away.writes == 0);
   away.be_back();
   REQUIRE(comes_back(cache));
-  CHECK(away.writes == 0);  // nothing was to be erased
+  CHECK(away.writes + away.repairs == 0);  // nothing was to be erased
   CHECK(texts.get_or_load("key", 60, [] { return "loaded"; }) == "loaded");
   CHECK(memory.get("key") == "loaded");
 }

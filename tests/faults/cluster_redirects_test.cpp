@@ -331,7 +331,7 @@ TEST_CASE("a call that has no map keeps to one budget, though nobody answers") {
   std::this_thread::sleep_for(200ms);                       // when the map may be asked for again
   larder::testing::in_threads(4, [&](const std::string&) {  // one asks, the others wait for the answer
     const std::string reason = message_of<larder::TimeoutError>([&] { cache.get("s3cr3t"); });
-    if (reason.find("no node of the cluster tells its map; " + node.address()) != 0) throw std::runtime_error(reason);
+    if (reason.find(node.address() + ": ") == std::string::npos) throw std::runtime_error(reason);
   });
   const std::string message = message_of<larder::ConnectionError>([&] { cache.clear(); });
   CHECK_THAT(message, Catch::Matchers::StartsWith("no node of the cluster tells its map; " + node.address() + ": "));
