@@ -174,7 +174,8 @@ TEST_CASE("a server that wants the client's certificate says what is wrong with 
              ContainsSubstring("tls_key_file: is encrypted; it must be a key without a passphrase"));
   CHECK_THAT(with("client.pem", "server.key"), ContainsSubstring("tls_key_file: cannot be used: "));
   CHECK_THAT(with("client.pem", "nonexistent"), ContainsSubstring("tls_key_file: cannot be used: No such file"));
-  CHECK_THAT(with("client.pem", ""), ContainsSubstring("tls_key_file: cannot be used: "));
+  CHECK_THAT(with("client.pem", ""),
+             ContainsSubstring("tls_cert_file: the key in it (there is no tls_key_file): cannot be used: "));
   CHECK_THAT(with("nonexistent", "client.key"), ContainsSubstring("tls_cert_file: cannot be used: No such file"));
   for (int i = 0; i < 20; ++i) {  // the answer and the end of the connection race each other
     CHECK_THAT(with("client-of-other-ca.pem", "client-of-other-ca.key"),

@@ -22,7 +22,8 @@ inline namespace LARDER_HIREDIS_ABI {
 /// A client of what the URL names, to be shared by any number of caches. It connects when there is something to do.
 ///
 /// - A Pool: the URLs of Options::from_url().
-/// - A Cluster: `redis+cluster://[user[:password]@]host[:port],…[?option=value&…]`, with some of the nodes.
+/// - A Cluster: `redis+cluster://[user[:password]@]host[:port],…[/database][?option=value&…]`, with some of the
+///   nodes.
 /// - A Sentinel: `redis+sentinel://[user[:password]@]host[:port],…/name[/database][?option=value&…]`, with hosts of
 ///   sentinels and the name of the primary. The user is the primary's; `sentinel_username` and `sentinel_password` are
 ///   those of the sentinels, `sentinel_check` is how old their answer may be, and `sentinel_tls=false` says that they

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -147,7 +148,7 @@ class OptionSetter {
   void set(const Url::Setting& setting) {
     const std::string_view name = setting.name == "db" ? "database" : setting.name;
     bool known = false;
-    unsigned bit = 1;
+    std::uint64_t bit = 1;
     for_each_([&](std::string_view option, auto& member) {
       if (option == name) {
         if (given_ & bit) throw_bad_option(name, "is given twice");
@@ -174,7 +175,7 @@ class OptionSetter {
   }
 
   const ForEach for_each_;
-  unsigned given_ = 0;  // a bit for each option that has been set
+  std::uint64_t given_ = 0;  // a bit for each option that has been set, of at most 64
   bool had_password_ = false;
 };
 

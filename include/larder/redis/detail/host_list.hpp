@@ -38,9 +38,10 @@ inline std::vector<Endpoint> read_hosts(const std::vector<std::string>& hosts, i
 // The hosts of a URL, which are separated by commas.
 inline std::vector<std::string> split_hosts(std::string_view text) {
   std::vector<std::string> hosts;
-  do {
+  for (bool has_more = true; has_more;) {
+    has_more = text.find(',') != std::string_view::npos;
     hosts.push_back(percent_decoded("host", take_until(text, ',')));
-  } while (!text.empty());
+  }
   return hosts;
 }
 

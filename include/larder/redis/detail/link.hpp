@@ -98,7 +98,7 @@ struct LinkState {
   bool has_rested = false;                 // has been idle since it was opened
   bool is_doubtful = false;                // another connection has broken since this one was found to be sound
   bool was_looked_at = false;              // nothing more had come when its leader's own call was done
-  bool is_renounced = false;               // goes as soon as it is idle
+  bool is_retired = false;                 // goes as soon as it is idle
   bool is_unusable = false;                // replies are owed to nobody
   bool is_broken = false;                  // goes as soon as nobody sends on it
   bool is_timed = false;                   // the next reply tells how long a round trip takes

@@ -114,7 +114,7 @@ class Links {
       return calls_.notify(*successor);
     }
     if (link.in_flight.empty()) {
-      if (link.is_renounced) return drop(link);
+      if (link.is_retired) return drop(link);
       link.has_rested = true;
       free_.push_back(&link);
     } else {  // the last choice of those who look for one
@@ -133,7 +133,7 @@ class Links {
 
   // None of those that are there is used for another call; the idle ones go.
   void retire() noexcept {
-    for (const auto& link : links_) link->is_wrong_node = link->is_renounced = true;
+    for (const auto& link : links_) link->is_wrong_node = link->is_retired = true;
     for (std::size_t i = free_.size(); i-- != 0;) {
       if (free_[i]->in_flight.empty()) drop(*free_[i]);
     }

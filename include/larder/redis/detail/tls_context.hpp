@@ -118,7 +118,9 @@ class TlsContexts {
 
   void identify(SSL_CTX* context) const {
     const auto& certificate = options_.tls_cert_file;
-    const auto& key = options_.tls_key_file.empty() ? certificate : options_.tls_key_file;
+    const bool has_key_file = !options_.tls_key_file.empty();
+    const auto& key = has_key_file ? options_.tls_key_file : certificate;
+    const std::string name = has_key_file ? "tls_key_file" : "tls_cert_file: the key in it (there is no tls_key_file)";
     if (SSL_CTX_use_certificate_chain_file(context, certificate.c_str()) != 1) fail("tls_cert_file");
     // OpenSSL itself would ask for a passphrase on the terminal.
     SSL_CTX_set_default_passwd_cb(context, [](char*, int, int, void* asked) {
@@ -129,8 +131,8 @@ class TlsContexts {
     SSL_CTX_set_default_passwd_cb_userdata(context, &is_encrypted);
     const bool is_good = SSL_CTX_use_PrivateKey_file(context, key.c_str(), SSL_FILETYPE_PEM) == 1;
     SSL_CTX_set_default_passwd_cb_userdata(context, nullptr);
-    if (is_encrypted) throw ConnectionError("tls_key_file: is encrypted; it must be a key without a passphrase");
-    if (!is_good || SSL_CTX_check_private_key(context) != 1) fail("tls_key_file");
+    if (is_encrypted) throw ConnectionError(name + ": is encrypted; it must be a key without a passphrase");
+    if (!is_good || SSL_CTX_check_private_key(context) != 1) fail(name);
   }
 
   [[noreturn]] static void fail(const std::string& what) {
