@@ -2,6 +2,7 @@
 
 #include <larder/redis/sentinel.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -21,6 +22,8 @@
 #include "support/versioned_load.hpp"
 
 using larder::RedisCache;
+using larder::redis::Command;
+using larder::redis::Key;
 using larder::redis::Sentinel;
 using larder::testing::AnsweringServer;
 using larder::testing::bulk;
@@ -36,6 +39,7 @@ namespace {
 
 constexpr std::size_t threads = 8;
 constexpr std::size_t rewritten = 8 * VersionedLoad::keys;  // turns after which each key was set anew
+constexpr auto sooner = larder::testing::slack / 4;
 const char* const short_times = "command_timeout=250ms&connect_timeout=250ms";
 
 long long milliseconds_of(Clock::duration time) {
@@ -399,4 +403,216 @@ TEST_CASE("a sentinel that says nothing keeps nobody for long") {
   }
   CHECK(longest < 300ms);
   CHECK(honest.count("SENTINEL") >= 1);
+}
+
+TEST_CASE(
+    "a server that a sentinel names, and that hangs once it has greeted, takes the time of no call beyond its end") {
+  std::atomic<int> pings{0};
+  AnsweringServer hung([&](const Words& words) -> Bytes {
+    if (words.front() == "HELLO") std::this_thread::sleep_for(300ms);
+    if (words.front() == "PING" && ++pings % 2 == 0) return "";
+    return serve(words);
+  });
+  AnsweringServer slow([](const Words& words) {
+    if (words.front() == "GET") std::this_thread::sleep_for(800ms);
+    return serve(words);
+  });
+  const std::atomic<int> hung_port{hung.port()}, slow_port{slow.port()};
+  AnsweringServer liar(names(hung_port)), honest(names(slow_port));
+  const std::string url = "redis+sentinel://" + liar.address();
+  const auto begin = Clock::now();
+  SECTION("a deadline") {
+    const auto client = larder::redis::make_client(url + "/main");
+    CHECK_THROWS_AS(client->run(Command("GET", Key{"key"}), begin + 200ms), larder::TimeoutError);
+    CHECK(Clock::now() - begin < 200ms + sooner);
+  }
+  SECTION("connect_timeout + command_timeout, in which the next sentinel is asked, too") {
+    RedisCache cache(url + "," + honest.address() + "/main");
+    CHECK(cache.get("key") == larder::testing::value_of("key"));
+    CHECK(Clock::now() - begin < 1500ms + sooner);
+  }
+  SECTION("and if no sentinel names another one, that is all that is said") {
+    RedisCache cache(url + "/main?connect_timeout=400ms&command_timeout=600ms");
+    CHECK_THROWS_AS(cache.get("key"), larder::TimeoutError);
+    CHECK(Clock::now() - begin < 1s + sooner);
+  }
+}
+
+TEST_CASE("a slow sentinel makes no call later than its deadline") {
+  AnsweringServer good(serve);
+  const std::atomic<int> port{good.port()};
+  std::atomic<bool> is_slow{false};
+  AnsweringServer sentinel([&](const Words& words) {
+    if (is_slow && words.front() == "SENTINEL") std::this_thread::sleep_for(190ms);
+    return names(port)(words);
+  });
+  const auto client =
+      larder::redis::make_client("redis+sentinel://" + sentinel.address() + "/main?sentinel_check=50ms");
+  const auto slow = [&](std::chrono::milliseconds allowed) {
+    const auto begin = Clock::now();
+    CHECK(client->run(Command("GET", Key{"key"}), begin + allowed).string() == larder::testing::value_of("key"));
+    return Clock::now() - begin > allowed + 50ms;
+  };
+  CHECK_FALSE(slow(10s));
+  is_slow = true;
+  int slow_calls = 0;
+  const auto asked = sentinel.count("SENTINEL");
+  REQUIRE(larder::testing::eventually([&] {
+    slow_calls += slow(50ms);
+    return sentinel.count("SENTINEL") >= asked + 8;
+  }));
+  CHECK(slow_calls < 3);
+}
+
+TEST_CASE("a hung sentinel costs the first caller that asks it little") {
+  AnsweringServer good(serve);
+  const std::atomic<int> port{good.port()};
+  std::atomic<bool> hangs{false};
+  AnsweringServer hung([&](const Words& words) -> Bytes {
+    if (hangs && words.front() == "SENTINEL") return "";
+    return names(port)(words);
+  });
+  AnsweringServer honest(names(port));
+  std::vector<Clock::duration> times;
+  for (int i = 0; i < 5; ++i) {
+    hangs = false;
+    RedisCache cache("redis+sentinel://" + hung.address() + "," + honest.address() + "/main?sentinel_check=1ms");
+    CHECK(cache.get("key") == larder::testing::value_of("key"));
+    hangs = true;
+    std::this_thread::sleep_for(150ms);  // when a sentinel may be asked again
+    const auto begin = Clock::now();
+    CHECK(cache.get("key") == larder::testing::value_of("key"));
+    times.push_back(Clock::now() - begin);
+  }
+  CHECK(*std::min_element(times.begin(), times.end()) < 100ms);
+}
+
+TEST_CASE("sentinels that name a port that says nothing delay who asks them by 200 ms at most") {
+  AnsweringServer good(serve), mute([](const Words&) { return ""; });
+  std::atomic<int> port{good.port()};
+  AnsweringServer sentinel(names(port));
+  RedisCache cache("redis+sentinel://" + sentinel.address() + "/main?sentinel_check=100ms");
+  CHECK(cache.get("key") == larder::testing::value_of("key"));
+  port = mute.port();
+  int slow = 0;
+  const auto asked = sentinel.count("SENTINEL");
+  REQUIRE(larder::testing::eventually([&] {
+    const auto begin = Clock::now();
+    CHECK(cache.get("key") == larder::testing::value_of("key"));
+    slow += Clock::now() - begin > 350ms;
+    return sentinel.count("SENTINEL") >= asked + 8;
+  }));
+  CHECK(slow < 3);
+}
+
+TEST_CASE("of a batch only what a replica refused goes to the new primary") {
+  AnsweringServer old_primary(serve), new_primary(serve);
+  std::atomic<int> port{old_primary.port()};
+  AnsweringServer sentinel(names(port));
+  const auto client =
+      larder::redis::make_client("redis+sentinel://" + sentinel.address() + "/main?sentinel_check=60min");
+  client->run(Command("GET", Key{"key"}));
+  port = new_primary.port();
+  old_primary.answer_with([](const Words& words) -> Bytes {
+    return words.front() == "INCR" ? "-READONLY You can't write against a read only replica.\r\n" : serve(words);
+  });
+  new_primary.answer_with([](const Words& words) { return words.front() == "INCR" ? ":7\r\n" : serve(words); });
+  std::vector<Command> commands = {Command("SET", Key{"key"}, "value"), Command("INCR", Key{"number"}),
+                                   Command("GET", Key{"key"}), Command("INCR", Key{"other"})};
+  for (Command& command : commands) command.never_repeat();
+  const auto replies = client->run(commands);
+  CHECK(replies[0].is_ok());
+  CHECK(replies[1].integer() == 7);
+  CHECK(replies[2].string() == larder::testing::value_of("key"));
+  CHECK(replies[3].integer() == 7);
+  CHECK(new_primary.count("INCR") == 2);
+  CHECK(new_primary.count("SET") + new_primary.count("GET") == 0);
+}
+
+TEST_CASE("a call that has its reply does not fail because the new primary does") {
+  AnsweringServer old_primary(serve);
+  AnsweringServer new_primary([](const Words& words) { return words.front() == "GET" ? Bytes() : serve(words); });
+  std::atomic<int> port{old_primary.port()};
+  AnsweringServer sentinel(names(port));
+  RedisCache cache("redis+sentinel://" + sentinel.address() + "/main?sentinel_check=1ms");
+  CHECK(cache.get("key") == larder::testing::value_of("key"));
+  std::this_thread::sleep_for(150ms);  // when a sentinel may be asked again
+  port = new_primary.port();
+  CHECK(cache.get("key") == larder::testing::value_of("key"));
+  CHECK(new_primary.count("GET") != 0);
+}
+
+TEST_CASE("connections to a former primary are closed") {
+  RedisSentinels redis(1, 1);
+  RedisCache cache(redis.url("client_name=former&sentinel_check=100ms"));
+  VersionedLoad load(cache, threads);
+  CHECK_FALSE(redis.node(0).clients_with("name=former ").empty());
+  redis.fail_over();
+  await_switch(redis, redis.port(0));
+  CHECK(larder::testing::eventually([&] { return redis.node(0).clients_with("name=former ").empty(); }, 2s));
+  CHECK(redis.is_primary(0));  // it has not been told yet, so that it has not closed them itself
+  CHECK_FALSE(redis.node(1).clients_with("name=former ").empty());
+}
+
+TEST_CASE("what is wrong with the primary is said as by a single server") {
+  SECTION("a refusal, whichever sentinel is asked") {
+    RedisSentinels::Settings settings;
+    settings.password = "s3cr3t";
+    RedisSentinels redis(0, 1, settings);
+    const std::string sentinel = "127.0.0.1:" + std::to_string(redis.sentinel_port(0));
+    for (const std::string& hosts : {sentinel, sentinel + ",127.0.0.1:1"}) {
+      RedisCache wrong("redis+sentinel://:s3cr3t-t00@" + hosts + "/main");
+      CHECK(larder::testing::code_of([&] { wrong.get("key"); }) == "WRONGPASS");
+      CHECK_THAT(message_of<larder::ServerError>([&] { wrong.get("key"); }),
+                 Catch::Matchers::StartsWith("127.0.0.1:" + std::to_string(redis.port(0)) + ": WRONGPASS"));
+    }
+  }
+  SECTION("sentinels that say nothing") {
+    AnsweringServer mute([](const Words&) { return ""; });
+    RedisCache cache(client_of({mute.address()}));
+    CHECK_THROWS_AS(cache.get("key"), larder::TimeoutError);
+  }
+  SECTION("no time") {
+    AnsweringServer good(serve);
+    const std::atomic<int> port{good.port()};
+    AnsweringServer sentinel(names(port));
+    CHECK_THROWS_AS(client_of({sentinel.address()})->run(Command("GET", Key{"key"}), larder::redis::Deadline::min()),
+                    larder::TimeoutError);
+  }
+}
+
+TEST_CASE("READONLY right after a question is not the caller's, and no more questions are asked for it") {
+  AnsweringServer old_primary(serve), new_primary(serve);
+  std::atomic<int> port{old_primary.port()};
+  AnsweringServer sentinel(names(port));
+  RedisCache cache("redis+sentinel://" + sentinel.address() + "/main?sentinel_check=60min");
+  cache.set("key", "value");
+  port = new_primary.port();
+  old_primary.answer_with([](const Words& words) -> Bytes {
+    if (words.front() == "SET") return "-READONLY You can't write against a read only replica.\r\n";
+    return serve(words);
+  });
+  larder::testing::in_threads(8, [&](const std::string& key) { CHECK_NOTHROW(cache.set(key, "value")); });
+  CHECK(new_primary.count("SET") == 8);
+  CHECK(sentinel.count("SENTINEL") == 2);
+}
+
+TEST_CASE("while the sentinels name a primary that is none they are asked every 100 ms, and callers are not held up") {
+  AnsweringServer primary(serve);
+  const std::atomic<int> port{primary.port()};
+  AnsweringServer sentinel(names(port));
+  RedisCache cache("redis+sentinel://" + sentinel.address() + "/main?sentinel_check=60min");
+  cache.set("key", "value");
+  primary.answer_with([](const Words& words) -> Bytes {
+    return words.front() == "SET" ? "-READONLY You can't write against a read only replica.\r\n" : serve(words);
+  });
+  const auto until = Clock::now() + 1s;
+  std::atomic<int> calls{0};
+  larder::testing::in_threads(8, [&](const std::string& key) {
+    for (; Clock::now() < until; ++calls)
+      CHECK(larder::testing::code_of([&] { cache.set(key, "value"); }) == "READONLY");
+  });
+  CHECK(sentinel.count("SENTINEL") >= 4);
+  CHECK(sentinel.count("SENTINEL") <= 12);
+  CHECK(calls > 200);
 }

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,11 +29,13 @@ namespace larder::redis {
 inline namespace LARDER_HIREDIS_ABI {
 
 /// The primary that sentinels watch over, whichever server that is. When the last answer of a sentinel is older than
-/// `sentinel_check`, one of the callers asks again while its own command is under way; a caller who meets a server that
-/// cannot be reached, or that is not the primary any more, asks at once. There is no background thread.
+/// `sentinel_check`, one of the callers asks again while its own command is under way, and waits for the answer for a
+/// moment at most; a caller who meets a server that cannot be reached, or that is not the primary any more, asks at
+/// once, or up to 150 ms after the last question. There is no background thread.
 ///
-/// Connections to the primary are like those of a Pool, with its times, and make sure that it is the primary.
-/// Thread-safe. No call may be under way when it is destroyed.
+/// Connections to the primary are like those of a Pool, and make sure that it is the primary. A call ends by its
+/// deadline, or within connect_timeout + command_timeout of the primary's options, the questions included. Thread-safe.
+/// No call may be under way when it is destroyed.
 class Sentinel : public Client {
  public:
   /// How to reach the sentinels, and the primary.
@@ -63,7 +66,7 @@ class Sentinel : public Client {
   void tend() override {
     Finder& finder = finder_.get(settings_);
     const detail::TimePoint now = detail::Clock::now();
-    if (finder.is_due(now)) Finder::Question(finder, now).finish();
+    if (finder.is_due(now)) Finder::Question(finder, now).finish((Deadline::max)());
   }
 
  private:
@@ -89,7 +92,7 @@ class Sentinel : public Client {
     settings.sentinel.credentials = nullptr;
     settings.sentinel.username = std::move(options.sentinel_username);
     settings.sentinel.password = std::move(options.sentinel_password);
-    // One that hangs holds up who asks it in passing.
+    // A hung sentinel delays the caller that asks it.
     const auto longest = (std::max)(std::chrono::milliseconds(200), settings.sentinel.connect_timeout * 2 / 5);
     for (auto* timeout : {&settings.sentinel.connect_timeout, &settings.sentinel.command_timeout}) {
       *timeout = (std::min)(*timeout, longest);
@@ -106,39 +109,70 @@ class Sentinel : public Client {
     const auto& options = settings_.node;
     const Deadline latest = deadline ? *deadline : now + options.connect_timeout + options.command_timeout;
     Node* node = finder.current();
-    if (!node) node = finder.find_other(nullptr, latest);
-    if (!node) throw ConnectionError("no sentinel tells the primary; " + finder.problem());
+    if (!node) {
+      node = finder.find_other(nullptr, latest);
+      if (!node) finder.throw_problem();
+      deadline = latest;
+    }
     if (!finder.is_due(now)) return run_on(*node, commands, count, replies, deadline, latest, nullptr);
     Finder::Question question(finder, now);
     run_on(*node, commands, count, replies, deadline, latest, &question);
     if (!question.is_open()) return;
-    question.finish();
+    question.finish(latest);
     Node* const other = finder.current();
-    if (other != node && is_repeatable(commands, count)) run_at(*other, commands, count, replies, latest);
+    if (other != node && is_repeatable(commands, count)) repeat_on(*other, commands, count, replies, latest);
   }
 
   // On the node, and on another one if it turns out that this is not the primary.
   void run_on(Node& node, const Command* commands, std::size_t count, Reply* replies, std::optional<Deadline> deadline,
               Deadline latest, Finder::Question* question) {
+    Finder& finder = finder_.get(settings_);
     const auto find_other = [&] {
-      if (question) question->finish();
-      Finder& finder = finder_.get(settings_);
+      if (question) question->finish(latest);
       return finder.current() != &node ? finder.current() : finder.find_other(&node, latest);
     };
     Node* other = nullptr;
     try {
       run_at(node, commands, count, replies, deadline);
-      if (std::any_of(replies, replies + count, is_from_replica)) other = find_other();
     } catch (const ConnectionError& error) {
       if (is_repeatable(commands, count) || !error.outcome_unknown()) other = find_other();
       if (!other) throw;
     }
-    if (other) run_at(*other, commands, count, replies, latest);
+    if (other) return run_at(*other, commands, count, replies, latest);
+    if (std::any_of(replies, replies + count, is_from_replica)) {
+      other = find_other();
+      if (other) run_refused_at(*other, commands, count, replies, latest);
+    }
+    if (finder.current() != &node) Finder::retire(node);  // another thread may have noticed before this one connected
   }
 
   static void run_at(Node& node, const Command* commands, std::size_t count, Reply* replies,
                      std::optional<Deadline> deadline) {
     detail::PoolCall(node.pool, commands, count, replies, deadline).finish();
+  }
+
+  // Those that a replica has refused. The others have been carried out.
+  static void run_refused_at(Node& node, const Command* commands, std::size_t count, Reply* replies, Deadline latest) {
+    std::vector<Command> refused;
+    for (std::size_t i = 0; i < count; ++i) {
+      if (is_from_replica(replies[i])) refused.push_back(commands[i]);
+    }
+    std::vector<Reply> answers(refused.size());
+    run_at(node, refused.data(), refused.size(), answers.data(), latest);
+    auto answer = answers.begin();
+    for (std::size_t i = 0; i < count; ++i) {
+      if (is_from_replica(replies[i])) replies[i] = std::move(*answer++);
+    }
+  }
+
+  // What was carried out on a server that was not the primary any more. Without an answer the replies stay.
+  static void repeat_on(Node& node, const Command* commands, std::size_t count, Reply* replies, Deadline latest) {
+    try {
+      std::vector<Reply> answers(count);
+      run_at(node, commands, count, answers.data(), latest);
+      std::move(answers.begin(), answers.end(), replies);
+    } catch (const std::exception&) {
+    }
   }
 
   static bool is_from_replica(const Reply& reply) noexcept {

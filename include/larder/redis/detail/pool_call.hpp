@@ -53,6 +53,12 @@ class PoolCall {
     if (call_.failure) throw_failure_of(call_, scheduler_.address(), options_);
   }
 
+  // The same, until `end` in place of the deadline.
+  void finish(Deadline end) {
+    call_.deadline = call_.limit = end;
+    finish();
+  }
+
   // Pool::run() of one command, for which the time allowed counts from `began`.
   static void run_since(TimePoint began, Pool& pool, const Command& command, Reply& reply,
                         std::optional<Deadline> deadline) {

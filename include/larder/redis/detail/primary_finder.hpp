@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -18,6 +19,7 @@
 #include "../reply.hpp"
 #include "clock.hpp"
 #include "endpoint.hpp"
+#include "failure.hpp"
 #include "nodes.hpp"
 #include "pool_call.hpp"
 #include "refresh_gate.hpp"
@@ -46,6 +48,10 @@ class PrimaryFinder {
 
   // None: not known yet.
   Node* current() const noexcept { return current_.load(std::memory_order_acquire); }
+  // Closes the connections to a server that is not the primary any more.
+  static void retire(Node& former) {
+    PoolCall::retire_connections(former.pool, "the server is not the primary any more");
+  }
   // Another number if a connection to the primary was lost, or it is another one.
   std::uint64_t generation() {
     std::uint64_t sum = changes_.load(std::memory_order_acquire);
@@ -66,10 +72,10 @@ class PrimaryFinder {
       pass_.emplace(finder.gate_.enter(now));
       if (!*pass_) return;
       try {
-        call_.emplace(finder.asked().pool, &command_, 1, &reply_);
+        call_.emplace(finder.asked().pool, &command_, 1, &reply_, (Deadline::max)());
         call_->start();
       } catch (const Error& error) {
-        finder_.note(nullptr, error.what());
+        finder_.note_failed_question(error);
         pass_.reset();
       }
     }
@@ -77,14 +83,17 @@ class PrimaryFinder {
     // Whether the answer is still to be taken.
     bool is_open() const noexcept { return call_.has_value(); }
 
-    // Takes the answer.
-    void finish() {
+    // Takes the answer, if it is there or comes soon: who asks in passing has better things to do than to wait.
+    void finish(Deadline latest) {
       if (!call_) return;
       try {
-        call_->finish();
-        finder_.take(reply_);
+        const TimePoint now = Clock::now();
+        const Deadline end = (std::min)(latest, now + finder_.longest_question());
+        call_->finish((std::min)(end, now + finder_.patience_));
+        finder_.learn_patience(now);
+        finder_.take(reply_, end);
       } catch (const Error& error) {
-        finder_.note(nullptr, error.what());
+        finder_.note_failed_question(error);
       }
       call_.reset();
       pass_.reset();
@@ -99,52 +108,74 @@ class PrimaryFinder {
   };
 
   // For a caller who cannot go on: `bad` is not the primary, or cannot be reached. Returns another one, or null.
-  Node* find_other(const Node* bad, Deadline deadline) {
-    const auto pass = gate_.enter_or_wait(deadline);
+  Node* find_other(const Node* bad, Deadline latest) {
+    auto pass = gate_.enter_unless(latest, [&] { return current() != bad; });
+    pass.was_in_vain = true;
     for (std::size_t i = 0; pass && current() == bad && i < sentinels_.size(); ++i) {
-      if (Clock::now() >= deadline) break;
+      const TimePoint now = Clock::now();
+      if (now >= latest) break;
       try {
-        Reply reply = asked().pool.run(question());
-        if (take(reply) && current() == bad) ++next_sentinel_;  // it has not heard of another one
-      } catch (const InvalidArgument&) {
+        Reply reply = asked().pool.run(question(), (std::min)(latest, now + longest_question()));
+        learn_patience(now);
+        const Deadline end = (std::min)(latest, Clock::now() + settings_.node.connect_timeout);
+        if (take(reply, end) && current() == bad) ++next_sentinel_;  // it has not heard of another one
+      } catch (const InvalidArgument& error) {
+        note_failure(Failure::current(), error.what());
         throw;
       } catch (const Error& error) {
-        note(nullptr, error.what());
+        note_failed_question(error);
       }
     }
-    return current() == bad ? nullptr : current();
+    pass.was_in_vain = current() == bad;
+    return pass.was_in_vain ? nullptr : current();
   }
 
-  // Why there is no primary.
-  std::string problem() {
+  // Why there is no primary: a refusal by the one that was named, or else that no sentinel tells a primary.
+  [[noreturn]] void throw_problem() {
     const std::lock_guard<std::mutex> hold(mutex_);
-    return problem_;
+    if (!failure_) throw TimeoutError(no_primary_text + std::string("the time allowed ran out"));
+    failure_.raise(problem_, code_begin_, false);
   }
 
  private:
   static constexpr std::chrono::milliseconds retry_after{100};
+  static constexpr std::chrono::milliseconds least_patience{20};
+  static constexpr const char* no_primary_text = "no sentinel tells the primary; ";
 
   Node& asked() const noexcept { return *sentinels_[next_sentinel_ % sentinels_.size()]; }
   Command question() const { return Command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", settings_.name); }
+  Clock::duration longest_question() const noexcept { return settings_.sentinel.command_timeout; }
+
+  // Sentinels may be far away: who asks in passing waits twice as long as it ever took, within limits.
+  void learn_patience(TimePoint asked_at) noexcept {
+    patience_ = (std::min)(longest_question(), (std::max)(patience_, 2 * (Clock::now() - asked_at)));
+  }
 
   // The answer of a sentinel; false if it leads to no primary.
-  bool take(Reply& reply) {
+  bool take(Reply& reply, Deadline end) {
     std::string problem(reply.failure());
     if (problem.empty()) problem = "knows no primary " + settings_.name;
     if (problem.find("unknown command") != std::string::npos) {
       problem = "the server is no Sentinel (the URL of a single server is redis://)";
     }
+    Failure failure = Failure::loss("");
     if (const auto endpoint = read_primary(reply)) {
       Node& named = nodes_.at(*endpoint);
       try {
-        if (&named != current()) named.pool.run(Command("PING"));  // its connections make sure that it is the primary
-        note(&named, {});
+        if (&named != current()) named.pool.run(Command("PING"), end);  // its connections make sure of its role
+        note_primary(named);
         return true;
+      } catch (const ServerError& error) {
+        const std::string text = error.what();
+        const std::size_t before_code = text.find(": " + error.code());
+        note_failure(Failure::current(), text, before_code == std::string::npos ? 0 : before_code + 2);
+        return false;
       } catch (const Error& error) {
-        problem = "names a primary that is none: " + std::string(error.what());
+        failure = Failure::current();
+        problem = "names a primary that cannot be used: " + std::string(error.what());
       }
     }
-    note(nullptr, to_string(asked().endpoint) + ": " + problem);
+    note_failure(failure, no_primary_text + to_string(asked().endpoint) + ": " + problem);
     return false;
   }
 
@@ -158,20 +189,39 @@ class PrimaryFinder {
     return port && !host.empty() ? make_endpoint(host, *port) : std::nullopt;
   }
 
-  // What came of asking a sentinel: the primary, or why there is none. Then the next one is asked.
-  void note(Node* primary, std::string problem) {
-    const auto now = Clock::now();
-    failures_ = primary ? 0 : failures_ + 1;
-    const bool all_failed = failures_ % sentinels_.size() == 0;
-    due_.store((now + (all_failed ? settings_.check : retry_after)).time_since_epoch().count(),
-               std::memory_order_relaxed);
-    if (!primary) {
-      ++next_sentinel_;
-      const std::lock_guard<std::mutex> hold(mutex_);
-      problem_ = std::move(problem);
-    } else if (current_.exchange(primary, std::memory_order_acq_rel) != primary) {
-      changes_.fetch_add(1, std::memory_order_release);
-    }
+  void note_primary(Node& primary) {
+    failures_ = 0;
+    ask_again_after(settings_.check);
+    Node* const former = current_.exchange(&primary, std::memory_order_acq_rel);
+    if (former == &primary) return;
+    changes_.fetch_add(1, std::memory_order_release);
+    if (former) retire(*former);
+  }
+
+  // The exception is being handled.
+  void note_failed_question(const Error& error) {
+    const Failure failure = Failure::current();
+    note_failure(failure.is_timeout() ? failure : Failure::loss(""), no_primary_text + std::string(error.what()));
+  }
+
+  // Then the next sentinel is asked, soon, or later if all have been asked. Of the failures since the first was asked,
+  // callers are told the one that says most.
+  void note_failure(const Failure& failure, std::string problem, std::size_t code_begin = 0) {
+    ++next_sentinel_;
+    const bool is_first = failures_ % sentinels_.size() == 0;
+    const bool round_is_over = ++failures_ % sentinels_.size() == 0;
+    ask_again_after(round_is_over ? settings_.check : retry_after);
+    if (round_is_over) patience_ = (std::min)(longest_question(), 2 * patience_);
+    const auto weight = [](const Failure& it) { return it.is_timeout() ? 0 : it.is_loss() ? 1 : 2; };
+    const std::lock_guard<std::mutex> hold(mutex_);
+    if (!is_first && weight(failure) < weight(failure_)) return;
+    failure_ = failure;
+    problem_ = std::move(problem);
+    code_begin_ = code_begin;
+  }
+
+  void ask_again_after(Clock::duration pause) noexcept {
+    due_.store((Clock::now() + pause).time_since_epoch().count(), std::memory_order_relaxed);
   }
 
   const Settings settings_;
@@ -184,9 +234,12 @@ class PrimaryFinder {
   RefreshGate gate_;               // for who asks, and for what follows
   std::size_t next_sentinel_ = 0;  // to be asked
   std::size_t failures_ = 0;       // since a sentinel told the primary
+  Clock::duration patience_ = (std::min)(longest_question(), Clock::duration(least_patience));
 
-  std::mutex mutex_;
-  std::string problem_;  // of the last attempt that failed
+  std::mutex mutex_;  // for what throw_problem() throws, which follows
+  Failure failure_;
+  std::string problem_;
+  std::size_t code_begin_ = 0;  // in it
 };
 
 }  // namespace LARDER_HIREDIS_ABI
