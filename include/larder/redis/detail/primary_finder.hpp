@@ -115,10 +115,12 @@ class PrimaryFinder {
       const TimePoint now = Clock::now();
       if (now >= latest) break;
       try {
-        Reply reply = asked().pool.run(question(), (std::min)(latest, now + longest_question()));
+        std::optional<Deadline> end;  // none while there is time enough: looking up a name is on top
+        if (latest - now < 2 * longest_question()) end = latest;
+        Reply reply = asked().pool.run(question(), end);
         learn_patience(now);
-        const Deadline end = (std::min)(latest, Clock::now() + settings_.node.connect_timeout);
-        if (take(reply, end) && current() == bad) ++next_sentinel_;  // it has not heard of another one
+        const Deadline end_of_check = (std::min)(latest, Clock::now() + settings_.node.connect_timeout);
+        if (take(reply, end_of_check) && current() == bad) ++next_sentinel_;  // it has not heard of another one
       } catch (const InvalidArgument& error) {
         note_failure(Failure::current(), error.what());
         throw;

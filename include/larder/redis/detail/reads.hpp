@@ -27,8 +27,12 @@ constexpr bool is_read(std::string_view name) noexcept {
 inline bool changes_nothing(std::string_view encoded) noexcept {
   encoded.remove_prefix(encoded.find('$'));
   const std::string_view name = take_word(encoded);
-  if (!is_same_word(name, "CLUSTER")) return is_read(name);
-  return !encoded.empty() && is_same_word(take_word(encoded), "SLOTS");
+  const auto goes_on_with = [&](std::string_view word) {
+    return !encoded.empty() && is_same_word(take_word(encoded), word);
+  };
+  if (is_same_word(name, "CLUSTER")) return goes_on_with("SLOTS");
+  if (is_same_word(name, "SENTINEL")) return goes_on_with("GET-MASTER-ADDR-BY-NAME");
+  return is_read(name);
 }
 
 }  // namespace LARDER_ABI
