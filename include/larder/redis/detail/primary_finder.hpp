@@ -89,8 +89,8 @@ class PrimaryFinder {
       try {
         const TimePoint now = Clock::now();
         const Deadline end = (std::min)(latest, now + finder_.longest_question());
-        call_->finish((std::min)(end, now + finder_.patience_));
-        finder_.learn_patience(now);
+        call_->finish((std::min)(end, now + finder_.wait_));
+        finder_.learn_wait(now);
         finder_.take(reply_, end);
       } catch (const Error& error) {
         finder_.note_failed_question(error);
@@ -118,7 +118,7 @@ class PrimaryFinder {
         std::optional<Deadline> end;  // none while there is time enough: looking up a name is on top
         if (latest - now < 2 * longest_question()) end = latest;
         Reply reply = asked().pool.run(question(), end);
-        learn_patience(now);
+        learn_wait(now);
         const Deadline end_of_check = (std::min)(latest, Clock::now() + settings_.node.connect_timeout);
         if (take(reply, end_of_check) && current() == bad) ++next_sentinel_;  // it has not heard of another one
       } catch (const InvalidArgument& error) {
@@ -141,7 +141,7 @@ class PrimaryFinder {
 
  private:
   static constexpr std::chrono::milliseconds retry_after{100};
-  static constexpr std::chrono::milliseconds least_patience{20};
+  static constexpr std::chrono::milliseconds least_wait{20};
   static constexpr const char* no_primary_text = "no sentinel tells the primary; ";
 
   Node& asked() const noexcept { return *sentinels_[next_sentinel_ % sentinels_.size()]; }
@@ -149,8 +149,8 @@ class PrimaryFinder {
   Clock::duration longest_question() const noexcept { return settings_.sentinel.command_timeout; }
 
   // Sentinels may be far away: who asks in passing waits twice as long as it ever took, within limits.
-  void learn_patience(TimePoint asked_at) noexcept {
-    patience_ = (std::min)(longest_question(), (std::max)(patience_, 2 * (Clock::now() - asked_at)));
+  void learn_wait(TimePoint asked_at) noexcept {
+    wait_ = (std::min)(longest_question(), (std::max)(wait_, 2 * (Clock::now() - asked_at)));
   }
 
   // The answer of a sentinel; false if it leads to no primary.
@@ -213,7 +213,7 @@ class PrimaryFinder {
     const bool is_first = failures_ % sentinels_.size() == 0;
     const bool round_is_over = ++failures_ % sentinels_.size() == 0;
     ask_again_after(round_is_over ? settings_.check : retry_after);
-    if (round_is_over) patience_ = (std::min)(longest_question(), 2 * patience_);
+    if (round_is_over) wait_ = (std::min)(longest_question(), 2 * wait_);
     const auto weight = [](const Failure& it) { return it.is_timeout() ? 0 : it.is_loss() ? 1 : 2; };
     const std::lock_guard<std::mutex> hold(mutex_);
     if (!is_first && weight(failure) < weight(failure_)) return;
@@ -236,7 +236,7 @@ class PrimaryFinder {
   RefreshGate gate_;               // for who asks, and for what follows
   std::size_t next_sentinel_ = 0;  // to be asked
   std::size_t failures_ = 0;       // since a sentinel told the primary
-  Clock::duration patience_ = (std::min)(longest_question(), Clock::duration(least_patience));
+  Clock::duration wait_ = (std::min)(longest_question(), Clock::duration(least_wait));
 
   std::mutex mutex_;  // for what throw_problem() throws, which follows
   Failure failure_;
