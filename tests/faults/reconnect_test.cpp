@@ -95,20 +95,24 @@ TEST_CASE("CLIENT KILL under load") {
   fill(redis, 1000);
   const auto options = redis.options();
   RedisCache cache(make_pool(options));
+  std::atomic<int> failed{0};
   Load load(16, [&](Tally& tally, std::size_t thread, std::size_t turn) {
     const std::string name = key((thread * 61 + turn) % 1000);
-    tally.get(cache, name, whole_budget(options));
-    tally.call(whole_budget(options), [&] { cache.set(name, value_of(name)); });
+    if (!tally.get(cache, name, whole_budget(options))) ++failed;
+    if (!tally.call(whole_budget(options), [&] { cache.set(name, value_of(name)); })) ++failed;
   });
   constexpr int kills = 50;
+  int noticed = 0;
   for (int i = 0; i < kills; ++i) {
+    const int before = failed;
     redis.kill_clients();
     load.await_turns(100);  // no call meets two of them
+    noticed += failed == before ? 0 : 1;
   }
   const Tally tally = load.finish();
   check(tally);
   CHECK(tally.misses == 0);
-  CHECK(tally.errors() <= 2);  // where a loss is noticed while the server still closes the others
+  CHECK(noticed <= 3);  // the server closes one after another, and a call may be quick enough to meet two
   figures().faults += kills;
 }
 
