@@ -29,7 +29,7 @@ make_chroot() {
   as_root debootstrap --variant=minbase --include="$include" trixie "$partial" "$(mirror)"
   as_root mkdir "$partial/larder"
   printf '#!/bin/sh\nexit 101\n' | as_root tee "$partial/usr/sbin/policy-rc.d" >/dev/null
-  printf '%s localhost\n' 127.0.0.1 ::1 | as_root tee "$partial/etc/hosts" >/dev/null
+  echo '127.0.0.1 localhost' | as_root tee "$partial/etc/hosts" >/dev/null
   as_root chmod 755 "$partial" "$partial/usr/sbin/policy-rc.d"
   as_root mv "$partial" "$chroot"
   partial=
