@@ -47,7 +47,7 @@ std::string key_of(RedisCluster& cluster, std::size_t node) {
 }
 
 /// The keys that other nodes have.
-std::vector<std::string> keys_beside(RedisCluster& cluster, std::size_t node) {
+std::vector<std::string> keys_of_others(RedisCluster& cluster, std::size_t node) {
   std::vector<std::string> keys;
   for (std::size_t i = 0; i < count; ++i) {
     if (cluster.first_owner_of(key(i)) != node) keys.push_back(key(i));
@@ -83,7 +83,7 @@ TEST_CASE("a node restarts with what it had: its keys are served again, those of
   RedisCache cache(cluster.url("command_timeout=60s"));
   store(cache);
   const std::string name = key_of(cluster, 1);
-  const auto others = keys_beside(cluster, 1);
+  const auto others = keys_of_others(cluster, 1);
   Load load(4, [&](Tally& tally, std::size_t thread, std::size_t turn) {
     tally.get(cache, others[(thread + turn) % others.size()], 2s);
   });
@@ -117,7 +117,7 @@ TEST_CASE("without full coverage the keys of a dead node fail within their budge
   RedisCache cache(cluster.url("command_timeout=60s"));
   store(cache);
   const std::string name = key_of(cluster, 0);
-  const auto others = keys_beside(cluster, 0);
+  const auto others = keys_of_others(cluster, 0);
   Load load(6, [&](Tally& tally, std::size_t thread, std::size_t turn) {
     tally.get(cache, others[(thread + turn) % others.size()], 2s);
   });
